@@ -1,0 +1,141 @@
+"""The root command. The only place that knows the commands of every package, and it knows them as text."""
+
+from __future__ import annotations
+
+import importlib
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import click
+
+from catalog import __version__
+from catalog.errors import EvaldockError
+
+
+@dataclass(frozen=True, slots=True)
+class Lazy:
+    """A command as `module:function` with the line that `--help` shows, so that help imports no command."""
+
+    target: str
+    help: str
+
+
+COMMANDS: Mapping[str, Lazy | Mapping[str, Lazy]] = {
+    "init": Lazy("catalog.commands.init:init", "Make a new catalog: a folder with mapping.toml."),
+    "ls": {
+        "harnesses": Lazy("generator.commands.listing:harnesses", "List harnesses."),
+        "tasks": Lazy(
+            "generator.commands.listing:tasks", "List tasks, filtered by harness, endpoint or word."
+        ),
+        "task": Lazy("generator.commands.show:show", "Show one task (the same as `evaldock show`)."),
+    },
+    "show": Lazy("generator.commands.show:show", "Show a task: description, image, defaults, command."),
+    "check": Lazy(
+        "generator.commands.check:check", "Check that mapping.toml and the IR agree (for pull requests)."
+    ),
+    "diff": Lazy("catalog.commands.diff:diff", "Compare two catalogs or git revisions task by task."),
+    "convert": Lazy("catalog.commands.convert:convert", "Exchange catalogs with NeMo Evaluator Launcher."),
+    "readme": Lazy("catalog.commands.readme:readme", "Write generated blocks into hand-written pages."),
+    "extract": Lazy(
+        "generator.commands.extract:extract", "Read framework.yml out of an image without pulling it."
+    ),
+    "sync": Lazy("generator.commands.sync:sync", "Read every image of mapping.toml and write the IR."),
+    "attach": Lazy("generator.commands.attach:attach", "Push an image's framework files as a small sidecar."),
+    "pack": Lazy(
+        "generator.commands.pack:pack", "Make an image layout from a harness folder without Docker."
+    ),
+    "build": Lazy("generator.commands.build:build", "Build the catalog's site."),
+    "cache": {
+        "ls": Lazy("generator.commands.cache:ls", "Show what the cache holds and how much."),
+        "prune": Lazy("generator.commands.cache:prune", "Remove cached reads, all or older than some days."),
+    },
+}
+
+GROUP_HELP = {
+    "ls": "List what a catalog holds.",
+    "cache": "Look after the cache of what was read from images.",
+}
+
+
+class LazyGroup(click.Group):
+    """A group that imports a command's module only when that command runs."""
+
+    def __init__(self, name: str, table: Mapping[str, Lazy | Mapping[str, Lazy]], **attrs: object) -> None:
+        super().__init__(name=name, **attrs)  # type: ignore[arg-type] # click's own keyword arguments
+        self.table = table
+
+    def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002 # click's signature
+        return list(self.table)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002
+        found = self.table.get(cmd_name)
+        if found is None:
+            return None
+        if isinstance(found, Mapping):
+            return LazyGroup(cmd_name, found, help=GROUP_HELP[cmd_name])
+        module, _, function = found.target.partition(":")
+        command = getattr(importlib.import_module(module), function)
+        assert isinstance(command, click.Command)  # noqa: S101 # a wrong entry of the table above
+        return command
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        try:
+            return super().resolve_command(ctx, args)
+        except click.UsageError as error:
+            import difflib  # noqa: PLC0415 # only when a command was misspelt
+
+            near = difflib.get_close_matches(args[0], self.table, n=3, cutoff=0.5)
+            if near:
+                error.message += f" Did you mean {' or '.join(near)}?"
+            raise
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        rows = [
+            (name, GROUP_HELP[name] if isinstance(c, Mapping) else c.help) for name, c in self.table.items()
+        ]
+        with formatter.section("Commands"):
+            formatter.write_dl(rows)
+
+
+ROOT_HELP = """The dock for evaluation containers.
+
+\b
+Examples:
+  evaldock ls tasks --endpoint chat math
+  evaldock show mmath_en
+  evaldock extract registry.example/team/harness:1.0 --json
+  evaldock sync && evaldock check --remote
+  evaldock build --output site
+"""
+
+
+def root() -> click.Group:
+    group = LazyGroup(
+        "evaldock", COMMANDS, help=ROOT_HELP, context_settings={"help_option_names": ["-h", "--help"]}
+    )
+    return click.version_option(__version__, prog_name="evaldock")(group)
+
+
+def main() -> None:
+    """Entry point of the console script: the one place where an error becomes an exit code."""
+    try:
+        code = root().main(standalone_mode=False)
+        sys.exit(code if isinstance(code, int) else 0)
+    except EvaldockError as error:
+        click.echo(f"evaldock: {error}", err=True)
+        sys.exit(error.exit_code)
+    except click.exceptions.Exit as stop:
+        sys.exit(stop.exit_code)
+    except click.ClickException as error:
+        error.show()
+        sys.exit(2)
+    except (KeyboardInterrupt, click.Abort):
+        click.echo("evaldock: interrupted; nothing was left half-written", err=True)
+        sys.exit(130)
+    except BrokenPipeError:
+        # `evaldock ls tasks | head`: the reader has what it wanted.
+        sys.stderr.close()
+        sys.exit(0)

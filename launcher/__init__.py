@@ -1,0 +1,1 @@
+"""Runs tasks of a catalog on a backend."""
