@@ -65,10 +65,10 @@ class LazyGroup(click.Group):
         super().__init__(name=name, **attrs)  # type: ignore[arg-type] # click's own keyword arguments
         self.table = table
 
-    def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002 # click's signature
+    def list_commands(self, ctx: click.Context) -> list[str]:
         return list(self.table)
 
-    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         found = self.table.get(cmd_name)
         if found is None:
             return None
@@ -89,7 +89,7 @@ class LazyGroup(click.Group):
 
             near = difflib.get_close_matches(args[0], self.table, n=3, cutoff=0.5)
             if near:
-                error.message += f" Did you mean {' or '.join(near)}?"
+                raise click.UsageError(f"{error.message} Did you mean {' or '.join(near)}?", ctx) from None
             raise
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:

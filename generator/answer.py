@@ -30,7 +30,7 @@ class FoundFile:
 class ReadAnswer:
     """`complete` is False when layers in `unread` could still hold, hide or replace a file. `route` names the
     rung of the ladder (cache, sidecar, toc, layers, scan), `verification` how the bytes were checked:
-    `digest` (whole blobs against their digest), `toc`, `sidecar` or `partial` (read early-exit, unverified)."""
+    `digest` (whole blobs against their digest), `toc`, `sidecar` or `partial` (stopped early, unverified)."""
 
     image: str
     digest: Digest

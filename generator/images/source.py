@@ -63,10 +63,10 @@ class ImageSource(Protocol):
         """A small blob, whole and verified."""
 
     def read_range(self, descriptor: Descriptor, start: int, length: int) -> bytes:
-        """At most `length` bytes from `start`; fewer only at the blob's end. Not verified: the caller does."""
+        """At most `length` bytes from `start`; fewer only at the blob's end. Unverified: the caller's part."""
 
     def referrers(self, subject: Digest, artifact_type: str) -> Sequence[Descriptor]:
-        """Descriptors of manifests that refer to `subject` (API first, then the fallback tag); may be empty."""
+        """Descriptors of manifests that refer to `subject` (API first, then fallback tag)."""
 
     def manifest(self, digest: Digest) -> bytes:
         """A manifest of the same repository by digest, verified (for referrers)."""
