@@ -63,7 +63,7 @@ class ImageSource(Protocol):
         """A small blob, whole and verified."""
 
     def read_range(self, descriptor: Descriptor, start: int, length: int) -> bytes:
-        """At most `length` bytes from `start`; fewer only at the blob's end. Unverified; the caller checks."""
+        """At most `length` bytes from `start`; fewer only at the end of the blob. Not verified."""
 
     def referrers(self, subject: Digest, artifact_type: str) -> Sequence[Descriptor]:
         """Descriptors of manifests that refer to `subject` (API first, then fallback tag)."""
