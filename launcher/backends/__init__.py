@@ -1,0 +1,1 @@
+"""One module per backend, each with the six functions of `launcher.backends.protocol`, loaded by name."""

@@ -1,0 +1,52 @@
+"""What every backend offers: six functions, the same names in the same order in each module.
+
+Waiting, queueing, retries, dependencies, deadlines and the verification of a cancel live once, above, in
+`launcher.supervisor`. A backend module satisfies `Backend` by its functions; `load` finds it by name.
+"""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any, Protocol, cast
+
+from catalog.errors import UsageError
+from launcher.jobs import JobHandle, JobPlan, JobStatus, LogChunk, RunPlan
+
+MODULES: Mapping[str, str] = MappingProxyType(
+    {
+        "process": "launcher.backends.process",
+        "docker": "launcher.backends.docker",
+        "local": "launcher.backends.docker",
+    }
+)
+
+
+class Backend(Protocol):
+    def plan(self, run: RunPlan, job: JobPlan) -> Mapping[str, Any]:
+        """Exactly what `submit` would send, as plain data with secrets by name. Pure: no network, no disk."""
+
+    def submit(self, run: RunPlan, job: JobPlan, attempt: int, secrets: Mapping[str, str]) -> JobHandle:
+        """Starts the job, or adopts it where its key already stands (same key and attempt: same handle)."""
+
+    def status(self, handles: Sequence[JobHandle]) -> Mapping[str, JobStatus]:
+        """By key, with one question for all of them. What can't be asked is `unknown`, never an error."""
+
+    def logs(self, handle: JobHandle, since: int) -> LogChunk:
+        """The job's log from byte `since` on."""
+
+    def cancel(self, handle: JobHandle) -> None:
+        """A request, idempotent: a job that has ended or never started is no error."""
+
+    def collect(self, handle: JobHandle, destination: Path) -> Path:
+        """Brings the job's directory to `destination` (or finds it there already); can be repeated."""
+
+
+def load(name: str) -> Backend:
+    """Raises UsageError for an unknown name, listing those that are known."""
+    module = MODULES.get(name.strip().lower())
+    if module is None:
+        raise UsageError(f"unknown backend {name!r}", hint=f"known: {', '.join(sorted(MODULES))}")
+    return cast(Backend, importlib.import_module(module))
