@@ -49,7 +49,7 @@ class Mount:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Resources:
-    """`memory` and `shm` in bytes, `gpus` a count (-1: all), `gpu_ids` devices; None: the backend's default."""
+    """`memory` and `shm` in bytes, `gpus` a count (-1: all), `gpu_ids` devices; None: its default."""
 
     cpus: float | None = None
     memory: int | None = None
@@ -70,8 +70,8 @@ class Endpoint:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Deployment:
-    """A model server started beside the evaluation. `command` is argv, in which `{port}` is replaced where the
-    job runs; `deadline` is how many seconds it may take until its health path answers."""
+    """A model server started beside the evaluation. `command` is argv, in which `{port}` is replaced where
+    the job runs; `deadline` is how many seconds it may take until its health path answers."""
 
     type: str
     image: str | None
