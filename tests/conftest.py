@@ -1,0 +1,47 @@
+"""Every test runs in an environment of its own; services come from `tests/services`."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+pytest_plugins = ["services.fixtures"]
+
+# What a user's shell or a CI job may set and a command of ours would obey.
+_OBEYED = (
+    "CLICOLOR_FORCE",
+    "COLUMNS",
+    "DOCKER_CONFIG",
+    "DOCKER_HOST",
+    "FORCE_COLOR",
+    "GITHUB_ACTIONS",
+    "GITHUB_STEP_SUMMARY",
+    "NO_COLOR",
+    "REGISTRY_AUTH_FILE",
+    "XDG_CONFIG_HOME",
+    "XDG_DATA_HOME",
+    "XDG_STATE_HOME",
+)
+
+
+@pytest.fixture(autouse=True)
+def own_environment(monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An empty home with its own cache, so that no test reads or writes the files of who runs it.
+
+    git gets a name to commit under and none of the machine's settings.
+    """
+    home = tmp_path_factory.mktemp("home")
+    for name in [*_OBEYED, *(n for n in os.environ if n.startswith("EVALDOCK_CACHE"))]:
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("HOME", str(home))
+    monkeypatch.setenv("EVALDOCK_CACHE", str(home / "evaldock-cache"))
+    monkeypatch.setenv("XDG_CACHE_HOME", str(home / ".cache"))
+    monkeypatch.setenv("XDG_RUNTIME_DIR", str(home / "run"))
+    monkeypatch.setenv("GIT_CONFIG_NOSYSTEM", "1")
+    monkeypatch.setenv("GIT_CONFIG_GLOBAL", os.devnull)
+    for role in ("AUTHOR", "COMMITTER"):
+        monkeypatch.setenv(f"GIT_{role}_NAME", "Test")
+        monkeypatch.setenv(f"GIT_{role}_EMAIL", "test@example.invalid")
+    return home

@@ -1,0 +1,123 @@
+"""The fixtures of real services, and the marker `service(name…)`.
+
+A test asks for a service by its fixture; the marker follows from that, so `-m "not service"` leaves all of them
+out. A test that needs a service without its fixture carries the marker itself. Installing and starting
+happens on first use, once in a run (see `services.shared`).
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import tempfile
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from services.engine import Engine, import_busybox, start_engine
+from services.processes import stop_all
+from services.registry import start_registry
+from services.required import Unavailable, unavailable
+from services.shared import Shared
+from services.skopeo import Skopeo, find_skopeo
+
+if importlib.util.find_spec("services.browser"):
+    from services.browser import *  # noqa: F403 # its fixtures: chromium, node
+
+# marker name → the fixture that provides it
+FIXTURES = {
+    "docker": "docker_engine",
+    "registry": "registry",
+    "skopeo": "skopeo",
+    "chromium": "chromium",
+    "node": "node",
+}
+_SHARED = pytest.StashKey[Shared]()
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    given: dict[str, Any] | None = getattr(config, "workerinput", None)  # set by xdist in its workers
+    if given is None:
+        shared = Shared(Path(tempfile.mkdtemp(prefix="evaldock-services-")), os.getpid())
+    else:
+        shared = Shared(Path(given["services_folder"]), int(given["services_owner"]))
+    config.stash[_SHARED] = shared
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_configure_node(node: Any) -> None:
+    """xdist: what a new worker is told."""
+    shared = node.config.stash[_SHARED]
+    node.workerinput.update(services_folder=str(shared.folder), services_owner=shared.owner)
+
+
+def pytest_unconfigure(config: pytest.Config) -> None:
+    shared = config.stash.get(_SHARED, None)
+    if shared and shared.owner == os.getpid():
+        stop_all(shared.folder)
+
+
+def pytest_collection_modifyitems(items: Sequence[pytest.Item]) -> None:
+    names = {fixture: name for name, fixture in FIXTURES.items()}
+    for item in items:
+        for fixture in getattr(item, "fixturenames", ()):
+            if fixture in names:
+                item.add_marker(pytest.mark.service(names[fixture]))
+
+
+@pytest.fixture(autouse=True)
+def _marked_services(request: pytest.FixtureRequest, own_environment: Path) -> None:
+    # After the environment was emptied: docker_engine sets DOCKER_HOST.
+    for marker in request.node.iter_markers("service"):
+        for name in marker.args:
+            if name not in FIXTURES:
+                pytest.fail(f"no such service: {name}; there are {', '.join(FIXTURES)}", pytrace=False)
+            request.getfixturevalue(FIXTURES[name])
+
+
+@pytest.fixture(scope="session")
+def shared(request: pytest.FixtureRequest) -> Shared:
+    return request.config.stash[_SHARED]
+
+
+def _once(shared: Shared, name: str, begin: Callable[[Path], dict[str, Any]]) -> dict[str, Any]:
+    try:
+        return shared.once(name, begin)
+    except Unavailable as error:
+        unavailable(f"{name}: {error}")
+
+
+@pytest.fixture(scope="session")
+def registry(shared: Shared) -> str:
+    """host:port of a registry on loopback, plain http. Shared by the whole run: use names of your own."""
+    host: str = _once(shared, "registry", lambda folder: start_registry(shared, folder))["host"]
+    return host
+
+
+@pytest.fixture(scope="session")
+def skopeo(shared: Shared) -> Skopeo:
+    found = _once(shared, "skopeo", lambda folder: find_skopeo(shared, folder))
+    return Skopeo(Path(found["program"]))
+
+
+@pytest.fixture(scope="session")
+def _engine(shared: Shared) -> Engine:
+    found = _once(shared, "docker", lambda folder: start_engine(shared, folder))
+    return Engine(found["host"], Path(found["program"]))
+
+
+@pytest.fixture
+def docker_engine(_engine: Engine, monkeypatch: pytest.MonkeyPatch) -> Engine:
+    """The test run's own Docker Engine; DOCKER_HOST points at it. Shared: use image names of your own."""
+    monkeypatch.setenv("DOCKER_HOST", _engine.host)
+    return _engine
+
+
+@pytest.fixture
+def busybox_image(docker_engine: Engine, shared: Shared) -> str:
+    """Name of a small base image in the engine, with a shell and some of busybox."""
+    made = _once(shared, "busybox", lambda folder: import_busybox(shared, docker_engine, folder))
+    name: str = made["image"]
+    return name

@@ -1,0 +1,106 @@
+"""Servers that never outlive the test run, not even one that was killed.
+
+`Servers.start` runs the server under a supervisor (this file as a script), which ends it as soon as pytest's
+first process is gone. Linux only: a process is watched through its pidfd.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import select
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+PATIENCE = 20.0  # seconds between asking a server to end and killing it
+
+# Kept until this process ends: a collected Popen that still runs is a ResourceWarning.
+_STARTED: list[subprocess.Popen[bytes]] = []
+
+
+def start(command: Sequence[str], *, folder: Path, owner: int) -> subprocess.Popen[bytes]:
+    """The supervisor of a new server. The server's output goes to `folder/log`."""
+    supervisor = subprocess.Popen(
+        [sys.executable, __file__, str(owner), str(folder / "log"), *command],
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.DEVNULL,
+        start_new_session=True,
+    )
+    _STARTED.append(supervisor)
+    (folder / "supervisor.pid").write_text(str(supervisor.pid))
+    return supervisor
+
+
+def wait_until(
+    ready: Callable[[], bool], *, supervisor: subprocess.Popen[bytes], seconds: float
+) -> str | None:
+    """None once `ready` says so; otherwise what went wrong: the server ended, or the time was up."""
+    deadline = time.monotonic() + seconds
+    while time.monotonic() < deadline:
+        if supervisor.poll() is not None:
+            return f"it ended with status {supervisor.returncode}"
+        with contextlib.suppress(OSError):
+            if ready():
+                return None
+        time.sleep(0.1)
+    return f"it didn't answer within {seconds:.0f} s"
+
+
+def stop_all(root: Path) -> None:
+    """End every server started under `root` and wait until each is gone; then remove the folder."""
+    watched = []
+    for file in root.glob("*/supervisor.pid"):
+        with contextlib.suppress(ProcessLookupError):
+            pidfd = os.pidfd_open(int(file.read_text()))
+            watched.append(pidfd)
+            signal.pidfd_send_signal(pidfd, signal.SIGTERM)
+    for pidfd in watched:
+        select.select([pidfd], [], [], 2 * PATIENCE)
+        os.close(pidfd)
+    shutil.rmtree(root, ignore_errors=True)
+
+
+def free_port() -> int:
+    """A loopback port that nobody listens on at the moment."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+def tail(log: Path, lines: int = 15) -> str:
+    text = log.read_text(errors="replace") if log.exists() else ""
+    return "\n".join(text.splitlines()[-lines:])
+
+
+def _supervise(owner: int, log: Path, command: Sequence[str]) -> int:
+    woken, wake = os.pipe()
+    signal.signal(signal.SIGTERM, lambda *_: os.write(wake, b"x"))
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    with log.open("ab") as output:
+        # A group of its own, so that a killed server takes its children along.
+        child = subprocess.Popen(command, stdout=output, stderr=output, start_new_session=True)
+    try:
+        owner_fd = os.pidfd_open(owner)
+    except ProcessLookupError:
+        owner_fd = woken
+        os.write(wake, b"x")
+    child_fd = os.pidfd_open(child.pid)
+    ready, _, _ = select.select([woken, owner_fd, child_fd], [], [])
+    if child_fd not in ready:
+        child.terminate()
+        try:
+            child.wait(PATIENCE)
+        except subprocess.TimeoutExpired:
+            os.killpg(child.pid, signal.SIGKILL)
+    return child.wait()
+
+
+if __name__ == "__main__":
+    sys.exit(_supervise(int(sys.argv[1]), Path(sys.argv[2]), sys.argv[3:]))
