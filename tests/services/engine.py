@@ -1,7 +1,7 @@
-"""A Docker Engine of the test run's own: data, socket and network apart from any engine that runs already.
+"""A Docker Engine of the test run's own, apart from any engine that runs already.
 
-It has no bridge and touches no firewall rule: containers run with `--network=host` or `none`. Without root the
-engine that is already there is used, if it answers.
+It has no bridge and touches no firewall rule: containers run with `--network=host` or `none`. Without root
+the engine that is already there is used, if it answers.
 """
 
 from __future__ import annotations

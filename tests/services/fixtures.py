@@ -1,7 +1,7 @@
 """The fixtures of real services, and the marker `service(name…)`.
 
-A test asks for a service by its fixture; the marker follows from that, so `-m "not service"` leaves all of them
-out. A test that needs a service without its fixture carries the marker itself. Installing and starting
+A test asks for a service by its fixture; the marker follows from that, so `-m "not service"` leaves all of
+them out. A test that needs a service without its fixture carries the marker itself. Installing and starting
 happens on first use, once in a run (see `services.shared`).
 """
 

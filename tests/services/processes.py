@@ -63,7 +63,15 @@ def stop_all(root: Path) -> None:
     for pidfd in watched:
         select.select([pidfd], [], [], 2 * PATIENCE)
         os.close(pidfd)
-    shutil.rmtree(root, ignore_errors=True)
+    _unmount_below(root)
+    shutil.rmtree(root)
+
+
+def _unmount_below(root: Path) -> None:
+    # dockerd leaves the network namespace of `--network=host` mounted.
+    places = [Path(line.split()[1]) for line in Path("/proc/self/mounts").read_text().splitlines()]
+    for place in sorted((p for p in places if p.is_relative_to(root)), reverse=True):
+        subprocess.run(["umount", str(place)], check=True)
 
 
 def free_port() -> int:

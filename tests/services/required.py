@@ -1,4 +1,4 @@
-"""What happens when a service can't be had: a skip that says why, or a failure where services are required."""
+"""What happens when a service can't be had: a skip with the reason, or a failure where one is required."""
 
 from __future__ import annotations
 
