@@ -15,6 +15,7 @@ from typing import Any
 class EntryState(StrEnum):
     CURRENT = "current"
     STALE = "stale"  # the last read failed; the IR is that of the last good one
+    IMPORTED = "imported"  # taken over from another tool's file; evaldock has not read the image itself
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -47,7 +48,8 @@ class FrameworkSource:
 class Image:
     """The image behind a harness. `digest` is that of the index where there is one, else of the manifest;
     `manifest_digest` that of the platform's manifest. `platforms` are all that the index offers
-    (`linux/amd64`), or the one of a single manifest. `complete` is False when layers were left unread."""
+    (`linux/amd64`), or the one of a single manifest. `complete` is False when layers were left unread.
+    Of an imported image (`EntryState.IMPORTED`) any of the digests and platforms may be unknown: empty."""
 
     container: str
     digest: str
@@ -65,7 +67,10 @@ class Image:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Task:
     """One evaluation. `defaults` is the effective task: `command`, `framework_name`, `pkg_name`, `config`,
-    `target`, merged as in the framework definition format; treat it as read-only."""
+    `target`, merged as in the framework definition format; treat it as read-only. It is plain JSON data:
+    `dates` are JSON pointers (RFC 6901) to the texts in it that the definition wrote as YAML dates.
+    `description_parts` stands when the definition gave a list, whose items `description` joins by newlines.
+    """
 
     harness: str
     name: str
@@ -73,6 +78,8 @@ class Task:
     defaults: Mapping[str, Any]
     title: str | None = None
     internal: bool = False
+    description_parts: tuple[str, ...] = ()
+    dates: tuple[str, ...] = ()
 
     @property
     def id(self) -> str:
@@ -128,14 +135,27 @@ class Harness:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Entry:
+    """What the index keeps of a table of mapping.toml. `mapping` is what the IR was read from, so for a stale
+    entry it may differ from what mapping.toml says now; `image` is None as long as no read succeeded."""
+
+    mapping: MappingEntry
+    state: EntryState = EntryState.CURRENT
+    reason: str | None = None
+    image: Image | None = None
+    harnesses: tuple[Harness, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Catalog:
     """A loaded catalog. `problems` are the ways in which it doesn't verify (empty: it does), each a line for
-    people; `root` is shown in messages only."""
+    people; `root` is shown in messages only. `entries` hold the same harnesses, those never read too."""
 
     root: str
     mapping_sha256: str
     harnesses: tuple[Harness, ...]
     problems: tuple[str, ...] = ()
+    entries: tuple[Entry, ...] = ()
 
     @property
     def tasks(self) -> tuple[Task, ...]:
