@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-pytest_plugins = ["services.fixtures"]
+pytest_plugins = ["services.fixtures", "services.browser"]
 
 # What a user's shell or a CI job may set and a command of ours would obey.
 _OBEYED = (

@@ -8,12 +8,14 @@ import subprocess
 import sys
 import time
 import urllib.request
+import zipfile
 from pathlib import Path
 
 import pytest
 
 from services.engine import Engine
 from services.processes import start, stop_all
+from services.pypi import RealWheels
 from services.required import Unavailable
 from services.shared import Shared
 from services.skopeo import Skopeo
@@ -97,3 +99,11 @@ def _pid_in(log: Path) -> int:
             return int(log.read_text())
         time.sleep(0.05)
     raise AssertionError("the server printed nothing")
+
+
+def test_the_wheels_hold_framework_files(real_wheels: RealWheels) -> None:
+    for wheel in real_wheels.harnesses:
+        names = zipfile.ZipFile(wheel).namelist()
+        assert any(name.startswith("core_evals/") and name.endswith("/framework.yml") for name in names)
+    resources = zipfile.ZipFile(real_wheels.launcher).namelist()
+    assert "nemo_evaluator_launcher/resources/all_tasks_irs.yaml" in resources

@@ -7,7 +7,6 @@ happens on first use, once in a run (see `services.shared`).
 
 from __future__ import annotations
 
-import importlib.util
 import os
 import tempfile
 from collections.abc import Callable, Sequence
@@ -18,13 +17,11 @@ import pytest
 
 from services.engine import Engine, import_busybox, start_engine
 from services.processes import stop_all
+from services.pypi import RealWheels, fetch_wheels
 from services.registry import start_registry
 from services.required import Unavailable, unavailable
 from services.shared import Shared
 from services.skopeo import Skopeo, find_skopeo
-
-if importlib.util.find_spec("services.browser"):
-    from services.browser import *  # noqa: F403 # its fixtures: chromium, node
 
 # marker name → the fixture that provides it
 FIXTURES = {
@@ -33,6 +30,7 @@ FIXTURES = {
     "skopeo": "skopeo",
     "chromium": "chromium",
     "node": "node",
+    "pypi": "real_wheels",
 }
 _SHARED = pytest.StashKey[Shared]()
 
@@ -100,6 +98,12 @@ def registry(shared: Shared) -> str:
 def skopeo(shared: Shared) -> Skopeo:
     found = _once(shared, "skopeo", lambda folder: find_skopeo(shared, folder))
     return Skopeo(Path(found["program"]))
+
+
+@pytest.fixture(scope="session")
+def real_wheels(shared: Shared) -> RealWheels:
+    found = _once(shared, "pypi", lambda folder: fetch_wheels(shared, folder))
+    return RealWheels(tuple(Path(wheel) for wheel in found["harnesses"]), Path(found["launcher"]))
 
 
 @pytest.fixture(scope="session")

@@ -32,6 +32,7 @@ class Shared:
             if not state.exists():
                 folder = self.folder / name
                 folder.mkdir()
+                answer: dict[str, Any]
                 try:
                     answer = {"value": start(folder)}
                 except Unavailable as error:
