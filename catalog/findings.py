@@ -14,8 +14,8 @@ class Severity(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Finding:
-    """`code` is a stable, lower-case, hyphenated name (`mapping-changed`). `file` is relative to the catalog's
-    folder, with `/`; `line` (1-based) stands where there is one. `hint` is the next step."""
+    """`code` is a stable, lower-case, hyphenated name (`mapping-changed`). `file` is relative to the
+    catalog's folder, with `/`; `line` (1-based) stands where there is one. `hint` is the next step."""
 
     severity: Severity
     code: str
