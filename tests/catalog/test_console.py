@@ -27,7 +27,9 @@ def test_control_characters_become_visible_and_line_breaks_stay() -> None:
     assert one_line(" a\n\n b\tc ") == "a b c"
 
 
-def test_json_gives_back_the_same_text_without_a_raw_control_character(capsys: pytest.CaptureFixture[str]) -> None:
+def test_json_gives_back_the_same_text_without_a_raw_control_character(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
     value = {"text": HOSTILE + "##[add-mask]", "name": "数学"}
     print_json(value)
     printed = capsys.readouterr().out
