@@ -6,18 +6,17 @@ contents is, so that no footer has to be read; a layer without them is taken for
 
 from __future__ import annotations
 
-import zstandard
-
 from catalog.errors import UsageError
 from catalog.references import Digest
 from generator.images.source import Descriptor, ImageSource
+from generator.layers import zstd
 from generator.layers.toc_entries import COMPRESSED_LIMIT, JSON_LIMIT, MalformedToc
 
 # Today's tools write the first, those of Debian 12 the second.
 _PREFIXES = ("io.github.containers.zstd-chunked.", "io.containers.zstd-chunked.")
 _FRAME_HEADER = 8
 _CRFS = 1  # the only manifest type there is
-_WINDOW = 128 << 20  # bytes of memory a frame may ask for; level 22 asks for as much
+_PIECE = 1 << 20
 
 
 def announced(layer: Descriptor) -> bool:
@@ -48,14 +47,14 @@ def read_json(source: ImageSource, layer: Descriptor) -> tuple[bytes, int, bool]
 def unpack(data: bytes, wanted: int) -> bytes:
     """The first `wanted` uncompressed bytes of consecutive frames; fewer when there are no more."""
     out = bytearray()
-    # Frames may claim any size; the reader hands out no more than it is asked for.
-    reader = zstandard.ZstdDecompressor(max_window_size=_WINDOW).stream_reader(data, read_across_frames=True)
     try:
-        while len(out) < wanted and (more := reader.read(wanted - len(out))):
-            out += more
-    except zstandard.ZstdError as error:
+        for piece in zstd.pieces(data, min(wanted, _PIECE) or 1):
+            out += piece
+            if len(out) >= wanted:
+                break
+    except zstd.BadZstd as error:
         raise MalformedToc(f"zstd: {error}") from None
-    return bytes(out)
+    return bytes(out[:wanted])
 
 
 def _annotation(layer: Descriptor, name: str) -> str | None:
