@@ -15,6 +15,7 @@ NONE = "none"
 # The framework definition format's old name of an endpoint type.
 _ENDPOINT_SYNONYMS = {"vlm": "chat"}
 _NEAR = 5
+_LISTED = 10
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,7 +129,7 @@ def _names(listed: Sequence[Listed]) -> list[str]:
 
 def _not_found(what: str, wanted: str, known: Sequence[str], command: str) -> NotFound:
     likely = suggestions(wanted, known)
-    hint = f"did you mean {_listing(likely, 'or')}?" if likely else f"`evaldock ls {command}` lists them"
+    hint = f"did you mean {_listing(likely)}?" if likely else f"`evaldock ls {command}` lists them"
     return NotFound(f"no {what} named {wanted!r}", hint=hint)
 
 
@@ -140,10 +141,11 @@ def suggestions(wanted: str, known: Sequence[str]) -> list[str]:
     return list(found)[:_NEAR]
 
 
-def _listing(names: Sequence[str], conjunction: str = "") -> str:
-    if conjunction and len(names) > 1:
-        return f"{', '.join(names[:-1])} {conjunction} {names[-1]}"
-    return ", ".join(names)
+def _listing(names: Sequence[str]) -> str:
+    """`a`, `a or b`, `a, b or c`, and with more than ten how many they are."""
+    if len(names) > _LISTED:
+        return f"{', '.join(names[:_LISTED])} or one of {len(names) - _LISTED} more"
+    return " or ".join([*filter(None, [", ".join(names[:-1])]), names[-1]])
 
 
 def values(listed: Iterable[Listed], of: Callable[[Listed], Sequence[str]]) -> list[str]:

@@ -88,7 +88,7 @@ def paragraphs(text: str, width: int, *, indent: str = "") -> list[str]:
 
 
 def table(columns: Sequence[Column], rows: Sequence[Sequence[str]], *, width: int | None) -> str:
-    """One line per row; where `width` can't hold that, each row as a small block of its own."""
+    """One line per row; two where `width` can't hold that."""
     cells = [[one_line(cell) for cell in row] for row in rows]
     widths = [
         max([display_width(column.title), *(display_width(row[at]) for row in cells)])
@@ -119,28 +119,35 @@ def _row(cells: Sequence[str], widths: Sequence[int], columns: Sequence[Column],
 
 
 def _stacked(columns: Sequence[Column], rows: Sequence[Sequence[str]], width: int) -> str:
-    blocks = []
+    lines = []
     for first, *rest in rows:
-        lines = [bold(line) for line in wrap(first, width)]
-        for column, cell in zip(columns[1:], rest, strict=True):
-            if cell:
-                lines += wrap(f"{column.title}: {cell}", width, indent=GAP)
-        blocks.append("\n".join(lines))
-    return "\n".join(blocks)
+        lines += [bold(line) for line in wrap(first, width)]
+        # A number alone says nothing without the head of its column.
+        parts = [
+            f"{cell} {column.title}" if column.right else cell
+            for column, cell in zip(columns[1:], rest, strict=True)
+            if cell
+        ]
+        lines.append(GAP + shorten(" · ".join(parts), width - len(GAP)))
+    return "\n".join(lines)
 
 
 def fields(pairs: Sequence[tuple[str, str]], *, width: int) -> str:
-    """`name  value` lines, values wrapped beside their name; below it where that leaves too little room."""
+    """`name  value` lines, values wrapped beside their name. Where that leaves too little room for a column of
+    values, each stands behind its name if it fits there, else below it."""
     label = max((display_width(name) for name, _ in pairs), default=0)
-    beside = width - label - len(GAP) >= 2 * _LEAST
+    beside = width - label - len(GAP) >= _LEAST
     lines: list[str] = []
     for name, value in pairs:
-        indent = " " * (label + len(GAP)) if beside else GAP
+        title, taken = bold(safe(name)), display_width(name)
+        indent = " " * (label if beside else 0) + GAP
         wrapped = [line for part in value.split("\n") for line in wrap(part, width, indent=indent)]
-        title = bold(safe(name))
-        if beside and wrapped:
-            padding = " " * (label - display_width(name) + len(GAP))
-            lines += [title + padding + wrapped[0][len(indent) :], *wrapped[1:]]
+        fits = len(wrapped) == 1 and taken + display_width(wrapped[0]) <= width
+        if wrapped and (beside or fits):
+            lines += [
+                title + " " * (len(indent) - taken if beside else len(GAP)) + wrapped[0].lstrip(),
+                *wrapped[1:],
+            ]
         else:
             lines += [title, *wrapped]
     return "\n".join(lines)

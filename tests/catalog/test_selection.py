@@ -63,7 +63,7 @@ def test_a_task_is_found_by_id_and_by_a_name_that_one_harness_has() -> None:
 
 
 def test_a_task_that_two_harnesses_have_must_be_named_with_one() -> None:
-    expected = "2 harnesses have a task 'algebra'\n  name one: maths.algebra, code.algebra"
+    expected = "2 harnesses have a task 'algebra'\n  name one: maths.algebra or code.algebra"
     with pytest.raises(UsageError, match=f"^{re.escape(expected)}$"):
         find_task(CATALOG, "algebra")
 
