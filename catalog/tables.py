@@ -133,8 +133,8 @@ def _stacked(columns: Sequence[Column], rows: Sequence[Sequence[str]], width: in
 
 
 def fields(pairs: Sequence[tuple[str, str]], *, width: int) -> str:
-    """`name  value` lines, values wrapped beside their name. Where that leaves too little room for a column of
-    values, each stands behind its name if it fits there, else below it."""
+    """`name  value` lines, values wrapped beside their name. Where that leaves too little room for a column
+    of values, each stands behind its name if it fits there, else below it."""
     label = max((display_width(name) for name, _ in pairs), default=0)
     beside = width - label - len(GAP) >= _LEAST
     lines: list[str] = []
