@@ -42,7 +42,7 @@ def _counts(changes: Changes, noun: str) -> str:
     return ", ".join([f"{number} {noun}{plural} {kind}", *rest])
 
 
-def as_json(difference: Difference) -> dict[str, Any]:
+def difference_data(difference: Difference) -> dict[str, Any]:
     """`{harnesses, tasks}`, each `{added, removed, renamed: [{old, new}], changed: [{name, fields}]}` with
     fields `[{path, old?, new?}]`: a value that one side doesn't have is left out."""
     return {"harnesses": _changes_json(difference.harnesses), "tasks": _changes_json(difference.tasks)}

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from catalog.difference import ABSENT, Changed, FieldChange, Renamed, compare, field_changes
-from catalog.difference_text import as_json, as_markdown, as_text, code, summary
+from catalog.difference_text import as_markdown, as_text, code, difference_data, summary
 from samples import harness, image, task
 
 
@@ -108,7 +108,7 @@ def test_the_image_is_a_field_of_the_harness() -> None:
 def test_json_leaves_out_the_side_that_has_no_value() -> None:
     old = harness("a", [task("a", "x", params={"gone": None})])
     new = harness("a", [task("a", "x", params={"new": 1})])
-    assert as_json(compare([old], [new]))["tasks"]["changed"] == [
+    assert difference_data(compare([old], [new]))["tasks"]["changed"] == [
         {
             "name": "a.x",
             "fields": [
