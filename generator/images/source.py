@@ -10,7 +10,15 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
+from catalog.errors import Refused
 from catalog.references import Digest
+
+
+class NoRanges(Refused):
+    """The other side sends a blob from its start or not at all, and the window asked for lies far inside.
+
+    Reading the blob in order, window after window from 0, still works.
+    """
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
