@@ -26,12 +26,8 @@ def open_archive(ref: ImageRef) -> LayoutSource:
     """Raises NotFound without the file and Refused for what isn't a tar file."""
     assert ref.path is not None  # noqa: S101 # an oci-archive: reference always has one
     place = str(ref)
-    file = _uncompressed(_open(ref.path, place), place)
-    try:
-        return LayoutSource(TarFiles(file, place=place), tag=ref.tag, digest=ref.digest, place=place)
-    except BaseException:
-        file.close()
-        raise
+    files = TarFiles(_uncompressed(_open(ref.path, place), place), place=place)
+    return LayoutSource(files, tag=ref.tag, digest=ref.digest, place=place)
 
 
 def _open(path: Path, place: str) -> BinaryIO:

@@ -17,7 +17,7 @@ _HEADER_LIMIT = 1 << 20
 
 class TarFiles:
     """Files by name, without `./`. Links lead to other members only: `docker save` writes one for a layer
-    that an image has twice. Implements `LayoutFiles`; closes `file`."""
+    that an image has twice. Implements `LayoutFiles`; `file` belongs to it."""
 
     def __init__(self, file: BinaryIO, *, place: str) -> None:
         """Raises Refused for what isn't a tar file."""
@@ -28,7 +28,11 @@ class TarFiles:
         try:
             self._read_headers()
         except (tarfile.TarError, ValueError, OSError) as error:
+            file.close()
             raise Refused(f"not a readable tar file: {error}", place=place) from None
+        except BaseException:
+            file.close()
+            raise
 
     def size(self, name: str) -> int:
         """In bytes. Raises NotFound."""
@@ -56,6 +60,7 @@ class TarFiles:
         raise NotFound(f"no {name or 'such file'} in the archive", place=self._place)
 
     def _read_headers(self) -> None:
+        self._file.seek(0)
         with tarfile.open(fileobj=_HeadersOnly(self._file), mode="r:") as archive:  # type: ignore[call-overload] # reads, seeks and tells
             while (member := archive.next()) is not None:
                 if len(self._members) + len(self._links) >= _MOST_MEMBERS:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Protocol
+from typing import IO, Protocol, cast
 
 import zstandard
 
@@ -23,7 +23,9 @@ def reader(packed: bytes | Readable) -> Readable:
     Reading raises BadZstd. `packed` stays open.
     """
     decompressor = zstandard.ZstdDecompressor(max_window_size=_WINDOW)
-    return decompressor.stream_reader(packed, read_across_frames=True, closefd=False)
+    # It only ever calls read.
+    source = packed if isinstance(packed, bytes) else cast("IO[bytes]", packed)
+    return decompressor.stream_reader(source, read_across_frames=True, closefd=False)
 
 
 def pieces(packed: bytes | Readable, size: int) -> Iterator[bytes]:
