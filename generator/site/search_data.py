@@ -6,12 +6,12 @@ hold its index. The order of everything follows the catalog, so equal catalogs g
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Iterable
 from typing import Any
 
 from catalog.models import Catalog, Task
 from generator.site.addresses import Addresses
+from generator.site.scripts import script_value
 from generator.site.text import plain, shorten
 
 VERSION = 1
@@ -61,11 +61,7 @@ def search_data(catalog: Catalog, addresses: Addresses, address_of: Callable[[st
 
 
 def search_script(data: dict[str, Any]) -> str:
-    """The data as a script. `<` is escaped, so that no text in it can end a script element or open a comment
-    wherever the script is put; the line separators that old JavaScript forbids in strings are ASCII-escaped."""
-    text = json.dumps(data, ensure_ascii=False, separators=(",", ":"))
-    text = text.replace("<", "\\u003c").replace("\u2028", "\\u2028").replace("\u2029", "\\u2029")
-    return f"window.EVALDOCK_SEARCH = {text};\n"
+    return f"window.EVALDOCK_SEARCH = {script_value(data)};\n"
 
 
 def _title(task: Task) -> str:

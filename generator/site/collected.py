@@ -1,0 +1,203 @@
+"""The pages that are no documents, one for each task above all, and the data files of the whole site.
+
+A page is rendered only when its key changed: the fingerprint of its record and its neighbours, of this package's
+code and templates, and of the shell, which is what the theme puts around the page. The shell's own fingerprint is
+that of a sample page rendered by Sphinx itself, so that it covers whatever has a say in it: theme, options, other
+extensions, navigation, checksums of scripts.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, cast
+
+from markupsafe import escape
+from sphinx.builders.html import StandaloneHTMLBuilder
+from sphinx.util import logging
+from sphinx.util.display import status_iterator
+
+from catalog.models import Harness, Task
+from generator.site import exports
+from generator.site.addresses import BENCHMARKS, BROWSE, ROOT, SEARCH_SCRIPT
+from generator.site.defaults import default_rows
+from generator.site.documents import write_if_changed
+from generator.site.fingerprints import fingerprint, of_our_code
+from generator.site.output import Memory, remove
+from generator.site.pages import Site, files_of
+from generator.site.scripts import command_script
+from generator.site.search_data import search_data, search_script
+from generator.site.settings import SCHEMA, STATIC
+from generator.site.templating import way
+from generator.site.text import plain, shorten
+
+if TYPE_CHECKING:
+    from sphinx.application import Sphinx
+
+    from generator.site.domain import EvalDomain
+
+logger = logging.getLogger(__name__)
+
+TEMPLATE = "page.html"
+# On every page, and on the page that searches, in the order in which they build on each other.
+STYLES = ("evaldock.css",)
+SCRIPTS = ("evaldock.js",)
+BROWSE_STYLES = ("evaldock-browse.css",)
+BROWSE_SCRIPTS = (
+    "evaldock-search.js",
+    "evaldock-synonyms.js",
+    "evaldock-find.js",
+    "evaldock-address.js",
+    "evaldock-browse.js",
+)
+
+_SAMPLE = f"{ROOT}/tasks/sample/sample"
+_SAMPLE_FILE = "evaldock-sample.html"
+_META = {"html_theme.sidebar_secondary.remove": "true"}
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """`key` changes whenever `render`, which gives the body, would give another. `parents` are pages with their
+    titles, outermost first. `beside`: what the files next to it hold, by address, made anew with it."""
+
+    name: str
+    key: str
+    title: str
+    parents: tuple[tuple[str, str], ...]
+    render: Callable[[], str]
+    beside: Mapping[str, Callable[[], bytes]]
+
+
+def copy_static(outdir: Path) -> None:
+    """Before any page is written: their links carry a checksum of these files."""
+    for path in sorted(STATIC.iterdir()):
+        write_if_changed(outdir / "_static" / path.name, path.read_bytes())
+
+
+def add_assets(app: Sphinx, pagename: str, templatename: str, context: dict[str, Any], doctree: object) -> None:
+    browse = pagename == BROWSE
+    for name in (*STYLES, *(BROWSE_STYLES if browse else ())):
+        app.add_css_file(name)
+    for name in (*SCRIPTS, *(BROWSE_SCRIPTS if browse else ())):
+        app.add_js_file(name, loading_method="defer")
+
+
+def pages(app: Sphinx) -> Iterator[tuple[str, dict[str, Any], str]]:
+    """Yields what Sphinx has to render; writes what stands beside it and removes what nothing makes any more."""
+    builder = app.builder
+    if not isinstance(builder, StandaloneHTMLBuilder):
+        return
+    domain = cast("EvalDomain", app.env.domains["eval"])
+    site, memory, outdir = domain.site, domain.memory, Path(app.outdir)
+    made = [_output_name(builder, document) for document in site.harness_at]
+    for address, data in _site_files(site, app.config.html_title or app.config.project):
+        write_if_changed(outdir / address, data)
+        made.append(address)
+    shell = _shell(builder, Path(app.doctreedir))
+    keys: dict[str, str] = {}
+    outdated: list[Page] = []
+    for page in _all_pages(site):
+        keys[page.name] = fingerprint(page.key, shell)
+        files = (_output_name(builder, page.name), *page.beside)
+        made += files
+        if memory.keys.get(page.name) != keys[page.name] or not memory.left_alone(outdir, files):
+            outdated.append(page)
+    logger.info("pages of the catalog: %d to write, %d unchanged", len(outdated), len(keys) - len(outdated))
+    for page in _with_progress(app, outdated):
+        for address, make in page.beside.items():
+            write_if_changed(outdir / address, make())
+        yield page.name, _context(page, site), TEMPLATE
+    remove(outdir, sorted(set(memory.files) - set(made)))
+    memory.keys, memory.files = keys, made
+
+
+def _with_progress(app: Sphinx, outdated: list[Page]) -> Iterator[Page]:
+    label = "writing pages of the catalog... "
+    return status_iterator(outdated, label, "darkgreen", len(outdated), app.verbosity, lambda page: page.name)
+
+
+def _context(page: Page, site: Site) -> dict[str, Any]:
+    here = site.address_of(page.name)
+    # The theme's templates escape nothing of this.
+    return {
+        "title": str(escape(page.title)),
+        "body": page.render(),
+        "parents": [
+            {"link": way(here, site.address_of(name)), "title": str(escape(title))} for name, title in page.parents
+        ],
+        "meta": _META,
+        "metatags": "",
+    }
+
+
+def _shell(builder: StandaloneHTMLBuilder, doctreedir: Path) -> str:
+    sample = doctreedir / _SAMPLE_FILE
+    context = {"title": "sample", "body": "", "parents": [], "meta": _META, "metatags": ""}
+    builder.handle_page(_SAMPLE, context, TEMPLATE, outfilename=sample)
+    shell = hashlib.sha256(sample.read_bytes()).hexdigest()
+    sample.unlink()
+    return shell
+
+
+def _output_name(builder: StandaloneHTMLBuilder, page: str) -> str:
+    return builder.get_output_path(page).relative_to(builder.outdir).as_posix()
+
+
+def _all_pages(site: Site) -> Iterator[Page]:
+    catalog_page = (f"{ROOT}/index", "Task catalog")
+    whole = fingerprint(site.records.whole, of_our_code(), site.settings)
+    yield Page(BROWSE, whole, "Find a task", (), partial(site.browse, BROWSE), {})
+    for harness in site.catalog.harnesses:
+        harness_page = (site.addresses.harness(harness), shorten(plain(harness.title), 60))
+        for number, part in enumerate(site.table_parts(harness)[1:], start=1):
+            key = fingerprint(site.block_key("tasks", harness_page[0]), number)
+            title = f"{harness_page[1]}: tasks {part.label}"
+            render = partial(site.further_part, harness, number)
+            yield Page(part.page, key, title, (catalog_page, harness_page), render, {})
+        for position, task in enumerate(harness.tasks):
+            yield Page(
+                site.addresses.task(task),
+                site.task_key(harness, position),
+                shorten(plain(task.title or task.name), 100),
+                (catalog_page, harness_page),
+                partial(site.task, harness, position),
+                _beside_task(site, harness, task),
+            )
+
+
+def _beside_task(site: Site, harness: Harness, task: Task) -> dict[str, Callable[[], bytes]]:
+    page, harness_page = site.addresses.task(task), site.addresses.harness(harness)
+    files = files_of(page)
+
+    def whole() -> bytes:
+        addresses = site.address_of(page), site.address_of(harness_page)
+        return exports.json_file(exports.task_data(harness, task, *addresses))
+
+    return {files.json: whole, files.csv: lambda: exports.defaults_csv(default_rows(task))}
+
+
+def _site_files(site: Site, title: str) -> Iterator[tuple[str, bytes]]:
+    """All but those beside collected pages: address and contents."""
+    catalog, addresses, address_of = site.catalog, site.addresses, site.address_of
+    yield SEARCH_SCRIPT, search_script(search_data(catalog, addresses, address_of)).encode()
+    yield "catalog.json", exports.json_file(exports.catalog_data(catalog, addresses, address_of))
+    yield "catalog.schema.json", SCHEMA.read_bytes()
+    yield "llms.txt", exports.llms_txt(catalog, title, addresses, address_of).encode()
+    whole: list[dict[str, Any]] = []
+    for harness in catalog.harnesses:
+        table = exports.task_table(((harness, task) for task in harness.tasks), addresses, address_of)
+        whole += table
+        page = addresses.harness(harness)
+        files = files_of(page, command_of=page)
+        about = exports.harness_data(harness, address_of(page))
+        yield files.json, exports.json_file(about | {"tasks": table})
+        yield files.csv, exports.task_table_csv(table)
+        if harness.command is not None:
+            yield files.command_script, command_script(harness.command).encode()
+    files = files_of(BENCHMARKS)
+    yield files.json, exports.json_file(whole)
+    yield files.csv, exports.task_table_csv(whole)

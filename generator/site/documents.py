@@ -1,0 +1,54 @@
+"""The documents that a catalog adds to a Sphinx source folder.
+
+They hold a title and directives, no text from images: that enters while pages are written, as HTML that is
+escaped already. So they change only when a harness comes or goes, and no description is ever read as markup.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from generator.site.addresses import BENCHMARKS, ROOT
+
+MARK = "<!-- evaldock made this file from the catalog. Without this line, evaldock leaves it alone. -->\n"
+
+
+def sources(harness_pages: Sequence[str]) -> dict[str, str]:
+    """The text of each document, by its name."""
+    pages = "\n".join(page.removeprefix(f"{ROOT}/") for page in [BENCHMARKS, *harness_pages])
+    overview = f"{MARK}\n# Task catalog\n\n```{{eval:harnesses}}\n```\n\n```{{toctree}}\n:hidden:\n\n{pages}\n```\n"
+    benchmarks = f"{MARK}\n# Benchmarks table\n\n```{{eval:benchmarks}}\n```\n"
+    harness = f"{MARK}\n```{{eval:harness-page}}\n```\n"
+    return {f"{ROOT}/index": overview, BENCHMARKS: benchmarks, **dict.fromkeys(harness_pages, harness)}
+
+
+def bring_up_to_date(folder: Path, wanted: Mapping[str, str]) -> None:
+    """Writes what differs, removes what is no longer wanted; a file that lacks the mark is its owner's own page
+    and stays, in the place of a generated one too."""
+    paths = {folder / f"{name}.md": text for name, text in wanted.items()}
+    for path in sorted((folder / ROOT).glob("**/*.md")):
+        if path not in paths and _is_ours(path):
+            path.unlink()
+    for path, text in paths.items():
+        if not path.exists() or _is_ours(path):
+            write_if_changed(path, text.encode())
+
+
+def write_if_changed(path: Path, data: bytes) -> bool:
+    """True when it had to be written. Readers see the old file or the new one, never half of one."""
+    try:
+        if path.read_bytes() == data:
+            return False
+    except FileNotFoundError:
+        path.parent.mkdir(parents=True, exist_ok=True)
+    new = path.with_name(f".{path.name}.new")
+    new.write_bytes(data)
+    os.replace(new, path)  # noqa: PTH105 # atomic on every system, as its documentation says
+    return True
+
+
+def _is_ours(path: Path) -> bool:
+    with path.open("rb") as file:
+        return file.read(len(MARK.encode())) == MARK.encode()

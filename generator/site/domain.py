@@ -1,0 +1,163 @@
+"""The Sphinx domain `eval`: tasks and harnesses as objects that any page, and other projects, can link to.
+
+The objects come from the catalog, not from what documents declare. What the domain remembers of documents is
+which objects they link to and which blocks of the catalog they show, so that a change of the catalog brings up
+to date precisely the documents that it touches.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterator, Mapping, Sequence, Set
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from docutils import nodes
+from sphinx.domains import Domain, ObjType
+from sphinx.roles import XRefRole
+from sphinx.util import logging
+from sphinx.util.nodes import make_refnode
+
+from generator.site.text import plain, shorten
+
+if TYPE_CHECKING:
+    from docutils.nodes import Element
+    from sphinx.addnodes import pending_xref
+    from sphinx.builders import Builder
+    from sphinx.environment import BuildEnvironment
+
+    from generator.site.output import Memory
+    from generator.site.pages import Site
+
+logger = logging.getLogger(__name__)
+
+
+class EvalDomain(Domain):
+    name = "eval"
+    label = "evaldock"
+    object_types: ClassVar = {"task": ObjType("task", "task"), "harness": ObjType("harness", "harness")}
+    roles: ClassVar = {"task": XRefRole(warn_dangling=True), "harness": XRefRole(warn_dangling=True)}
+    # links: {document: {(type, target as written): page it led to}}; blocks: {document: {kind: key}}
+    initial_data: ClassVar = {"links": {}, "blocks": {}}
+    data_version = 1
+    dangling_warnings: ClassVar = {"task": "%(target)s", "harness": "%(target)s"}
+
+    # Not pickled with the environment; the extension sets them anew in each build.
+    site: Site
+    memory: Memory
+
+    def note_block(self, docname: str, kind: str) -> None:
+        """A document shows a block of the catalog (see `Site.block`)."""
+        key = self.site.block_key(kind, docname)
+        self.data["blocks"].setdefault(docname, {})[kind] = key
+
+    def clear_doc(self, docname: str) -> None:
+        for documents in self.data.values():
+            if isinstance(documents, dict):
+                documents.pop(docname, None)
+
+    def merge_domaindata(self, docnames: Set[str], otherdata: dict[str, Any]) -> None:
+        for kind in self.initial_data:
+            for docname in docnames & otherdata[kind].keys():
+                self.data[kind][docname] = otherdata[kind][docname]
+
+    def process_doc(self, env: BuildEnvironment, docname: str, document: nodes.document) -> None:
+        links = {}
+        for node in document.findall(_is_ours):
+            target = (node["reftype"], node["reftarget"])
+            links[target] = self.page_of(*target)
+        if links:
+            self.data["links"][docname] = links
+
+    def outdated(self) -> Iterator[str]:
+        """Documents that would look different with today's catalog."""
+        for docname, blocks in self.data["blocks"].items():
+            # A block of a harness that is gone belongs to a document that goes with it.
+            if any(self.site.block_key(kind, docname) != key for kind, key in blocks.items()):
+                yield docname
+        for docname, links in self.data["links"].items():
+            if any(self.page_of(*target) != page for target, page in links.items()):
+                yield docname
+
+    def page_of(self, kind: str, target: str) -> str | None:
+        """The page of an object by its full name, or of a task by its bare name where only one harness has it."""
+        found = self.candidates(kind, target)
+        return self._pages(kind)[found[0]] if len(found) == 1 else None
+
+    def candidates(self, kind: str, target: str) -> Sequence[str]:
+        """Full names of the objects that `target` can mean."""
+        if target in self._pages(kind):
+            return (target,)
+        return self._bare_names.get(target, ()) if kind == "task" else ()
+
+    def _pages(self, kind: str) -> Mapping[str, str]:
+        return self.site.addresses.tasks if kind == "task" else self.site.addresses.harnesses
+
+    @property
+    def _bare_names(self) -> dict[str, list[str]]:
+        if not hasattr(self, "_bare"):
+            self._bare: dict[str, list[str]] = {}
+            for task in self.site.catalog.tasks:
+                self._bare.setdefault(task.name, []).append(task.id)
+        return self._bare
+
+    def resolve_xref(
+        self,
+        env: BuildEnvironment,
+        fromdocname: str,
+        builder: Builder,
+        typ: str,
+        target: str,
+        node: pending_xref,
+        contnode: Element,
+    ) -> nodes.reference | None:
+        found = self.candidates(typ, target)
+        if len(found) != 1:
+            logger.warning(self._problem(typ, target), location=node, type="eval", subtype=typ)
+            # Said here, with a suggestion: no second warning of Sphinx's own.
+            node["refwarn"] = False
+            return None
+        return make_refnode(builder, fromdocname, self._pages(typ)[found[0]], "", contnode, found[0])
+
+    def resolve_any_xref(
+        self,
+        env: BuildEnvironment,
+        fromdocname: str,
+        builder: Builder,
+        target: str,
+        node: pending_xref,
+        contnode: Element,
+    ) -> list[tuple[str, nodes.reference]]:
+        return [
+            (f"eval:{kind}", make_refnode(builder, fromdocname, page, "", contnode))
+            for kind in self.object_types
+            if (page := self.page_of(kind, target)) is not None
+        ]
+
+    def _problem(self, kind: str, target: str) -> str:
+        if found := self.candidates(kind, target):
+            return f"task {target!r} stands in several harnesses: write one of {', '.join(found)}"
+        near = difflib.get_close_matches(target, list(self._pages(kind)), n=3, cutoff=0.6)
+        if kind == "task" and not near:
+            bare = difflib.get_close_matches(target.rpartition(".")[2], list(self._bare_names), n=3, cutoff=0.6)
+            near = [task for name in bare for task in self._bare_names[name]][:3]
+        hint = f"; did you mean {' or '.join(near)}?" if near else ""
+        return f"the catalog has no {kind} {target!r}{hint}"
+
+    def get_objects(self) -> Iterator[tuple[str, str, str, str, str, int]]:
+        addresses = self.site.addresses
+        for harness in self.site.catalog.harnesses:
+            if _fits_inventory(harness.name):
+                title = shorten(plain(harness.title), 200) or harness.name
+                yield harness.name, title, "harness", addresses.harness(harness), "", 1
+            for task in harness.tasks:
+                if _fits_inventory(task.id):
+                    yield task.id, task.id, "task", addresses.task(task), "", 1
+
+
+def _fits_inventory(name: str) -> bool:
+    # A line of objects.inv is `name domain:type priority address title`: a name with spaces could forge the rest.
+    return name == plain(name).replace(" ", "")
+
+
+def _is_ours(node: nodes.Node) -> bool:
+    return isinstance(node, nodes.Element) and node.get("refdomain") == EvalDomain.name and "reftype" in node

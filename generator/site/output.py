@@ -1,0 +1,106 @@
+"""The built files: written when they differ, removed when nothing makes them any more, their times kept.
+
+What a build remembers for the next stands in one JSON file beside Sphinx's own pickles, never in the output.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from generator.site.documents import write_if_changed
+
+FILE_NAME = "evaldock-site.json"
+VERSION = 1
+
+
+@dataclass(slots=True)
+class Memory:
+    """`outdir` is the folder that all this was true of. `keys`: of each collected page. `files`: all that this
+    extension made, relative to it. `shell`: of what surrounds the documents. `contents`: of each file, when it
+    was last changed (ns), its size and its sha256."""
+
+    outdir: str
+    keys: dict[str, str] = field(default_factory=dict)
+    files: list[str] = field(default_factory=list)
+    shell: str = ""
+    contents: dict[str, tuple[int, int, str]] = field(default_factory=dict)
+
+    @classmethod
+    def load(cls, folder: Path, outdir: Path) -> Memory:
+        """Empty when there is none, or none that this output and version can use."""
+        try:
+            data = json.loads((folder / FILE_NAME).read_bytes())
+            if data.pop("version") == VERSION and data["outdir"] == str(outdir):
+                return cls(**data)
+        except (OSError, ValueError, KeyError, TypeError):
+            pass  # damaged or older: everything is made anew
+        return cls(str(outdir))
+
+    def left_alone(self, outdir: Path, names: Iterable[str]) -> bool:
+        """Whether these files are there as the last build left them."""
+        for name in names:
+            try:
+                status = (outdir / name).stat()
+            except OSError:
+                return False
+            time, size, _ = self.contents.get(name, (0, -1, ""))
+            if (status.st_mtime_ns, status.st_size) != (time, size):
+                return False
+        return True
+
+    @staticmethod
+    def forget(folder: Path) -> None:
+        """Before anything is written, so that a build that is interrupted is made anew."""
+        (folder / FILE_NAME).unlink(missing_ok=True)
+
+    def save(self, folder: Path) -> None:
+        data = {name: getattr(self, name) for name in ("outdir", "keys", "files", "shell", "contents")}
+        write_if_changed(folder / FILE_NAME, json.dumps({"version": VERSION} | data, separators=(",", ":")).encode())
+
+
+def remove(outdir: Path, files: Iterable[str]) -> None:
+    """Removes files, and the folders that they leave empty."""
+    for name in files:
+        path = outdir / name
+        path.unlink(missing_ok=True)
+        for folder in path.relative_to(outdir).parents[:-1]:
+            try:
+                (outdir / folder).rmdir()
+            except OSError:
+                break
+
+
+def keep_times(outdir: Path, memory: Memory, floors: dict[str, int], skip: Path) -> None:
+    """Gives each file that was written with the very bytes it already had its former time back, so that what
+    copies a site by its times copies what changed. `floors`: the least time (ns) that a file may get, because its
+    maker would take it for outdated. `skip`: a folder below `outdir` that isn't output."""
+    contents: dict[str, tuple[int, int, str]] = {}
+    for name, status in _files(outdir, skip):
+        time, size, digest = memory.contents.get(name, (0, -1, ""))
+        if (status.st_mtime_ns, status.st_size) != (time, size):
+            now = hashlib.sha256((outdir / name).read_bytes()).hexdigest()
+            if now == digest and time > floors.get(name, 0):
+                os.utime(outdir / name, ns=(status.st_atime_ns, time))
+            else:
+                time = status.st_mtime_ns
+            size, digest = status.st_size, now
+        contents[name] = (time, size, digest)
+    memory.contents = contents
+
+
+def _files(outdir: Path, skip: Path) -> Iterator[tuple[str, os.stat_result]]:
+    folders = [outdir]
+    while folders:
+        with os.scandir(folders.pop()) as entries:
+            for entry in entries:
+                path = Path(entry.path)
+                if entry.is_dir(follow_symlinks=False):
+                    if path != skip:
+                        folders.append(path)
+                elif entry.is_file(follow_symlinks=False):
+                    yield path.relative_to(outdir).as_posix(), entry.stat()
