@@ -14,7 +14,7 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check --no-input install --qui
 LOCK := $(BIN)/uv --no-config pip compile --quiet --universal --generate-hashes --python-version 3.11 \
 	--custom-compile-command 'make lock' $(LOCK_ARGS)
 
-.PHONY: help demo test lint typing format docs bench lock wheel clean
+.PHONY: help demo test lint typing format docs reference bench lock wheel clean
 
 help: ## show this
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /  make \1\t/' | expand -t 16
@@ -40,6 +40,9 @@ format: .venv/installed-dev ## format the code
 docs: .venv/installed-dev ## build this project's own documentation
 	$(BIN)/sphinx-build -W -n -q docs docs/_build/html
 	@echo "file://$(CURDIR)/docs/_build/html/index.html"
+
+reference: .venv/installed-dev ## write docs/reference/cli.md anew
+	$(BIN)/python -m docs.cli_reference
 
 bench: .venv/installed-dev ## measure against what else one could have picked
 	$(BIN)/python tests/benchmarks/run.py

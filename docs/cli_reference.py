@@ -25,7 +25,9 @@ HEAD = """\
 def page() -> str:
     group = root()
     with click.Context(group, info_name="evaldock") as context:
-        sections = [section for name, command in _commands(group, context) for section in _section(name, command)]
+        sections = [
+            section for name, command in _commands(group, context) for section in _section(name, command)
+        ]
     return "\n\n".join([HEAD.rstrip(), *sections]) + "\n"
 
 
