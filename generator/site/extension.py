@@ -70,6 +70,8 @@ def set_theme_defaults(app: Sphinx, config: Config) -> None:
     config.templates_path.append(str(COMPONENTS))
     for option, value in _THEME_OPTIONS.items():
         config.html_theme_options.setdefault(option, value)
+    # Without it the theme complains on each page's console.
+    config.html_context.setdefault("default_mode", "auto")
 
 
 _THEME_OPTIONS: dict[str, Any] = {
