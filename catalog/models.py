@@ -70,6 +70,7 @@ class Task:
     `target`, merged as in the framework definition format; treat it as read-only. It is plain JSON data:
     `dates` are JSON pointers (RFC 6901) to the texts in it that the definition wrote as YAML dates.
     `description_parts` stands when the definition gave a list, whose items `description` joins by newlines.
+    `other` holds the keys beside `defaults` that the format does not know.
     """
 
     harness: str
@@ -80,6 +81,7 @@ class Task:
     internal: bool = False
     description_parts: tuple[str, ...] = ()
     dates: tuple[str, ...] = ()
+    other: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def id(self) -> str:
@@ -111,6 +113,7 @@ class Harness:
     """What one framework definition declares, with the image that holds it.
 
     `command` is None when its tasks don't share one. `state` and `reason` are those of the mapping entry.
+    `other` holds the keys of the definition's `framework` part that the format does not know.
     """
 
     name: str
@@ -128,6 +131,7 @@ class Harness:
     state: EntryState = EntryState.CURRENT
     reason: str | None = None
     ir_sha256: str = ""
+    other: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def title(self) -> str:

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from catalog.models import Task
@@ -34,6 +34,7 @@ class Definition:
     description: str | None = None
     url: str | None = None
     command: str | None = None
+    other: Mapping[str, Any] = field(default_factory=dict)
 
 
 def merge(base: Mapping[str, Any], difference: Mapping[str, Any]) -> dict[str, Any]:
@@ -116,6 +117,8 @@ def to_data(definition: Definition) -> dict[str, Any]:
     data: dict[str, Any] = {"version": VERSION, "harness": definition.name, "pkg_name": definition.pkg_name}
     for key in ("full_name", "description", "url"):
         data |= _present(key, getattr(definition, key))
+    if definition.other:
+        data["other"] = _sorted(definition.other)
     data |= _present("command", command)
     data["defaults"] = base
     shared = base if command is None else base | {"command": command}
@@ -130,6 +133,8 @@ def _task_data(task: Task, shared: Mapping[str, Any]) -> dict[str, Any]:
         data["internal"] = True
     if task.dates:
         data["dates"] = list(task.dates)
+    if task.other:
+        data["other"] = _sorted(task.other)
     differs = difference(shared, task.defaults)
     # The name says it; written only by a definition whose tasks are named otherwise.
     config = differs.get("config")
@@ -166,6 +171,7 @@ def from_data(data: Any) -> Definition:
         description=_text_or_none(top, "description"),
         url=_text_or_none(top, "url"),
         command=commands.pop() if len(commands) == 1 else None,
+        other=_need(top.get("other", {}), dict, "other"),
     )
 
 
@@ -189,6 +195,7 @@ def _task(harness: str, item: Any, shared: Mapping[str, Any], path: str) -> Task
         internal=data.get("internal") is True,
         description_parts=parts,
         dates=_texts(data.get("dates", []), f"{path}.dates"),
+        other=_need(data.get("other", {}), dict, f"{path}.other"),
     )
 
 

@@ -169,6 +169,7 @@ def _harness(entry: Entry, file: HarnessFile, definition: normal_form.Definition
         state=entry.state,
         reason=entry.reason,
         ir_sha256=file.sha256,
+        other=definition.other,
     )
 
 

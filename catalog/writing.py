@@ -93,6 +93,7 @@ def ir_text(harness: Harness) -> bytes:
         full_name=harness.full_name,
         description=harness.description,
         url=harness.url,
+        other=harness.other,
     )
     return yaml_text.seal(yaml_text.dump(normal_form.to_data(definition)))
 

@@ -43,10 +43,12 @@ class DateText(str):
 
 @dataclass(frozen=True, slots=True)
 class Document:
-    """`lines` leads from a key path to the 1-based line of its value."""
+    """`lines` leads from a key path to the 1-based line of its value; `dates` says whether any text is a
+    DateText."""
 
     value: Any
     lines: dict[Path, int]
+    dates: bool
 
 
 def spelled(path: Path) -> str:
@@ -98,7 +100,7 @@ def read_yaml(data: bytes, *, max_bytes: int = 64 << 20) -> Document:
         raise YamlMistakes([" ".join(str(error).split())]) from None
     if builder.problems:
         raise YamlMistakes(builder.problems)
-    return Document(builder.root, builder.lines)
+    return Document(builder.root, builder.lines, builder.dates)
 
 
 class _Builder:
@@ -106,6 +108,7 @@ class _Builder:
         self.root: Any = None
         self.lines: dict[Path, int] = {}
         self.problems: list[str] = []
+        self.dates = False
         self._documents = 0
         self._stack: list[_Frame] = []
         self._anchors: dict[str, Any] = {}
@@ -189,6 +192,7 @@ class _Builder:
         try:
             if tag != f"{_TAG}str":
                 value = _CONSTRUCT[tag](yaml.ScalarNode(tag, event.value))
+                self.dates = self.dates or isinstance(value, DateText)
             if _SURROGATE.search(event.value):
                 self._wrong(path, line, "half of a surrogate pair is no text")
         except KeyError:

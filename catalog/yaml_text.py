@@ -22,7 +22,7 @@ _SEAL = re.compile(rb"# evaldock: generated, not for editing; sha256 of what fol
 _PLAIN = re.compile(r"[A-Za-z/][A-Za-z0-9_./()+~%@-]*(?:[ :][A-Za-z0-9_./()+~%@-]+)*")
 # What YAML 1.1 calls booleans and nulls; 1.2 calls a part of them so.
 _WORDS = frozenset({"y", "n", "yes", "no", "on", "off", "true", "false", "null"})
-# Control, invisible and direction-changing characters, line breaks of YAML 1.1, what YAML calls not printable.
+# Control, invisible and direction-changing characters, line breaks of YAML 1.1, what YAML forbids.
 _UNSEEN = (
     "\x00-\x08\x0b-\x1f\x7f-\xa0\xad\u061c\u180e\u200b-\u200f\u2028-\u202f\u2060-\u206f\ufeff\ufff9-\uffff"
 )

@@ -1,0 +1,348 @@
+"""framework.yml: what the authors of a harness declare, and the tasks that follow from it.
+
+`framework` names the harness, `defaults` is what its tasks share, each of `evaluations` lays its own
+`defaults` over that (`catalog.merging`). The result, with the harness's names in it, is the effective task.
+Its name is `config.type`. Of two definitions of one name the last counts, in the place of the first.
+
+All mistakes of a file are told at once, each with its key path; unknown keys are kept and warned about.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from catalog.definition_fields import (
+    CAPABILITIES,
+    DEFAULTS,
+    LISTED_ENDPOINT_TYPES,
+    Fields,
+    Unfit,
+    flag,
+    free,
+    without_nulls,
+)
+from catalog.errors import InvalidInput
+from catalog.merging import merge_defaults
+from catalog.models import Task
+from catalog.nearest import did_you_mean
+from catalog.normal_form import Definition
+from catalog.pointers import take_dates
+from catalog.rendering import check_example, check_template
+from catalog.yaml_reading import Document, Path, YamlMistakes, read_yaml, spelled
+
+MAX_BYTES = 1 << 20
+# Evaluations times values of the shared defaults: the work that a small hostile file can ask for.
+MAX_WORK = 4_000_000
+MAX_PROBLEMS = 100
+# For trying out the commands of one file; real ones take about a millisecond each.
+MAX_SECONDS = 60
+
+_TOP = ("framework", "defaults", "evaluations")
+_FRAMEWORK = ("name", "pkg_name", "full_name", "description", "url")
+# Not in the format, but in files that its own tools write and read.
+_TOLERATED = ("source",)
+_EVALUATION = ("name", "description", "internal", "defaults")
+_HARNESS_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_+-]{0,99}")
+_TASK_NAME = re.compile(r"[A-Za-z0-9_](?:[A-Za-z0-9._+-]{0,148}[A-Za-z0-9_+-])?")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Framework:
+    """A parsed framework.yml. `warnings` are complete lines, each with its key path: unknown keys and values,
+    and what commands can't be rendered without."""
+
+    place: str
+    definition: Definition
+    warnings: tuple[str, ...]
+
+    @property
+    def name(self) -> str:
+        return self.definition.name
+
+    @property
+    def tasks(self) -> tuple[Task, ...]:
+        return self.definition.tasks
+
+
+def parse(data: bytes, place: str, strict: bool = False) -> Framework:
+    """`place` says in messages which file it is. `strict` makes unknown keys and values mistakes.
+
+    Raises InvalidInput with every mistake of the file.
+    """
+    try:
+        document = read_yaml(data, max_bytes=MAX_BYTES)
+    except YamlMistakes as error:
+        raise _invalid(error.problems, place) from None
+    reader = _Reader(document)
+    definition = reader.definition()
+    if strict:
+        reader.problems += reader.unknown
+    if reader.problems or definition is None:
+        raise _invalid(reader.problems, place)
+    return Framework(place=place, definition=definition, warnings=(*reader.unknown, *reader.needs()))
+
+
+def _invalid(problems: Sequence[str], place: str) -> InvalidInput:
+    listed = list(problems[:MAX_PROBLEMS])
+    if len(problems) > MAX_PROBLEMS:
+        listed.append(f"and {len(problems) - MAX_PROBLEMS} more")
+    return InvalidInput("not a valid framework definition", listed, place=place)
+
+
+class _Reader:
+    def __init__(self, document: Document) -> None:
+        self.document = document
+        self.problems: list[str] = []
+        self.unknown: list[str] = []
+        self._needs: dict[str, list[Path]] = {}
+        self._deadline = time.monotonic() + MAX_SECONDS
+        self._checked: set[str] = set()
+
+    def definition(self) -> Definition | None:
+        top = self._mapping(self.document.value, ())
+        if top is None:
+            return None
+        self._unknown(top, _TOP, ())
+        framework = self._part(top, "framework", ())
+        base = self._part(top, "defaults", ())
+        shared = self._values(base, DEFAULTS, ("defaults",)) if base is not None else {}
+        names = self._names(framework) if framework is not None else {}
+        evaluations = top.get("evaluations")
+        if not isinstance(evaluations, list):
+            self._wrong(("evaluations",), "missing" if evaluations is None else "expected a list")
+            return None
+        if len(evaluations) * _count(shared) > MAX_WORK:
+            self._wrong(("evaluations",), "too many evaluations of too large defaults")
+            return None
+        shared |= {"framework_name": names.get("name", ""), "pkg_name": names.get("pkg_name", "")}
+        tasks: dict[str, Task] = {}
+        for at, each in enumerate(evaluations):
+            task = self._task(each, shared, ("evaluations", at))
+            if task is not None:
+                # A later definition takes the earlier one's place in the order.
+                tasks[task.name] = task
+        if self.problems:
+            return None
+        return self._assembled(names, tasks)
+
+    def _assembled(self, names: Mapping[str, Any], tasks: Mapping[str, Task]) -> Definition:
+        commands = {task.command for task in tasks.values()}
+        return Definition(
+            name=names["name"],
+            pkg_name=names["pkg_name"],
+            tasks=tuple(tasks.values()),
+            full_name=names["full_name"],
+            description=names["description"],
+            url=names["url"],
+            command=commands.pop() if len(commands) == 1 else None,
+            other=names["other"],
+        )
+
+    def _names(self, framework: Mapping[str, Any]) -> dict[str, Any]:
+        path: Path = ("framework",)
+        self._unknown(framework, (*_FRAMEWORK, *_TOLERATED), path)
+        name = self._text(framework, "name", path, required=True)
+        if name is not None and not _HARNESS_NAME.fullmatch(name):
+            self._wrong((*path, "name"), f"{name!r:.80} can't name a harness: {_NAME_RULE}")
+        parts = self._description(framework, path)
+        return {
+            "name": name,
+            "pkg_name": self._text(framework, "pkg_name", path, required=True),
+            "full_name": self._text(framework, "full_name", path),
+            "description": "\n".join(parts) if parts else None,
+            "url": self._text(framework, "url", path),
+            "other": self._other(framework, _FRAMEWORK, path),
+        }
+
+    def _task(self, value: Any, shared: Mapping[str, Any], path: Path) -> Task | None:
+        evaluation = self._mapping(value, path)
+        if evaluation is None:
+            return None
+        self._unknown(evaluation, _EVALUATION, path)
+        before = len(self.problems)
+        title = self._text(evaluation, "name", path)
+        parts = self._description(evaluation, path)
+        internal = self._flag(evaluation, "internal", path)
+        own = self._part(evaluation, "defaults", path)
+        if own is None:
+            return None
+        own = self._values(own, DEFAULTS, (*path, "defaults"))
+        name = self._task_name(own, (*path, "defaults"))
+        effective = without_nulls(merge_defaults(shared, own), DEFAULTS)
+        self._check_effective(effective, path, (*path, "defaults") if "command" in own else ("defaults",))
+        if name is None or len(self.problems) > before:
+            return None
+        effective, dates = take_dates(effective) if self.document.dates else (effective, ())
+        task = Task(
+            harness=str(shared["framework_name"]),
+            name=name,
+            description="\n".join(parts),
+            defaults=effective,
+            title=None if title == name else title,
+            internal=internal,
+            description_parts=tuple(parts) if isinstance(evaluation.get("description"), list) else (),
+            dates=dates,
+            other=self._other(evaluation, _EVALUATION, path),
+        )
+        self._try_out(task, path)
+        return task
+
+    def _try_out(self, task: Task, path: Path) -> None:
+        """Renders the command for an example endpoint, as the first page about it would."""
+        if time.monotonic() > self._deadline:
+            self._wrong(("evaluations",), f"their commands take longer than {MAX_SECONDS} seconds to render")
+            self._deadline = math.inf
+        found = check_example(task)
+        if found is None:
+            return
+        forbidden, why = found
+        if forbidden:
+            self._wrong(path, f"its command can't be rendered: {why}")
+        else:
+            self._needs.setdefault(why, []).append(path)
+
+    def needs(self) -> list[str]:
+        """What commands can't be rendered without, for those who run them: a line for each lack."""
+        return [
+            self._line(paths[0], f"with its defaults alone its command can't be rendered: {why}")
+            + (f"; the same in {len(paths) - 1} more" if len(paths) > 1 else "")
+            for why, paths in self._needs.items()
+        ]
+
+    def _task_name(self, own: Mapping[str, Any], path: Path) -> str | None:
+        config = own.get("config")
+        name = config.get("type") if isinstance(config, Mapping) else None
+        where = (*path, "config", "type")
+        if name is None:
+            self._wrong(where, "missing: it names the task")
+        elif isinstance(name, str) and not _TASK_NAME.fullmatch(name):
+            self._wrong(where, f"{name!r:.80} can't name a task: {_NAME_RULE}, and '.' within")
+        return name if isinstance(name, str) else None
+
+    def _check_effective(self, effective: Mapping[str, Any], path: Path, command_path: Path) -> None:
+        for key in ("command", "config", "target"):
+            if key not in effective:
+                self._wrong(path, f"no {key}, neither in its own defaults nor in the shared ones")
+        config = effective.get("config")
+        if isinstance(config, Mapping):
+            self._listed(config, "required_capabilities", CAPABILITIES, path)
+            self._listed(config, "supported_endpoint_types", LISTED_ENDPOINT_TYPES, path)
+        command = effective.get("command")
+        if isinstance(command, str) and command not in self._checked:
+            self._checked.add(command)
+            problem = check_template(command)
+            if problem is not None:
+                self._wrong((*command_path, "command"), f"can't be rendered: {problem}")
+
+    def _listed(self, config: Mapping[str, Any], key: str, known: Sequence[str], path: Path) -> None:
+        for value in config.get(key) or ():
+            if value not in known:
+                where = (*path, "defaults", "config", key)
+                self._warn(where, f"unknown value {value!r:.80}{did_you_mean(str(value), known)}")
+
+    def _values(self, values: Mapping[str, Any], fields: Fields, path: Path) -> dict[str, Any]:
+        """`values` with every known field taken as its kind; nulls stay."""
+        taken: dict[str, Any] = {}
+        self._unknown(values, tuple(fields), path)
+        for key, value in values.items():
+            field = fields.get(key)
+            where = (*path, key)
+            if field is None or value is None:
+                taken[key] = value
+            elif isinstance(field, Mapping):
+                below = self._mapping(value, where)
+                if below is not None:
+                    taken[key] = self._values(below, field, where)
+            else:
+                try:
+                    taken[key] = field(value)
+                    if value == "vlm" and key == "type":
+                        self._warn(where, "'vlm' is an old name; 'chat' is meant")
+                except Unfit as error:
+                    self._wrong(where, f"expected {error}, found {value!r:.80}")
+        return taken
+
+    def _part(self, values: Mapping[str, Any], key: str, path: Path) -> Mapping[str, Any] | None:
+        if values.get(key) is None:
+            self._wrong((*path, key), "missing")
+            return None
+        return self._mapping(values[key], (*path, key))
+
+    def _mapping(self, value: Any, path: Path) -> Mapping[str, Any] | None:
+        try:
+            return free(value)
+        except Unfit as error:
+            found = "nothing" if value is None else repr(value)[:80]
+            self._wrong(path, f"expected {error}, found {found}")
+            return None
+
+    def _text(self, values: Mapping[str, Any], key: str, path: Path, required: bool = False) -> str | None:
+        value = values.get(key)
+        if type(value) is str and (value.strip() or not required):
+            return value
+        if value is not None or required:
+            found = "missing" if value is None else f"expected text, found {value!r:.80}"
+            self._wrong((*path, key), found)
+        return None
+
+    def _flag(self, values: Mapping[str, Any], key: str, path: Path) -> bool:
+        try:
+            return values.get(key) is not None and flag(values[key])
+        except Unfit as error:
+            self._wrong((*path, key), f"expected {error}, found {values[key]!r:.80}")
+            return False
+
+    def _description(self, values: Mapping[str, Any], path: Path) -> list[str]:
+        value = values.get("description")
+        if value is None:
+            return []
+        parts = value if isinstance(value, list) else [value]
+        if all(type(part) is str for part in parts):
+            return parts
+        self._wrong((*path, "description"), f"expected text or a list of texts, found {value!r:.80}")
+        return []
+
+    def _other(self, values: Mapping[str, Any], known: Sequence[str], path: Path) -> dict[str, Any]:
+        others = {key: value for key, value in values.items() if key not in known}
+        return take_dates(others)[0]
+
+    def _unknown(self, values: Mapping[str, Any], known: Sequence[str], path: Path) -> None:
+        for key in values:
+            if key not in known:
+                self._warn((*path, key), f"unknown key{did_you_mean(key, known)}")
+
+    def _wrong(self, path: Path, message: str) -> None:
+        self.problems.append(self._line(path, message))
+
+    def _warn(self, path: Path, message: str) -> None:
+        line = self._line(path, message)
+        if line not in self.unknown:
+            self.unknown.append(line)
+
+    def _line(self, path: Path, message: str) -> str:
+        line = next((at for n in range(len(path), 0, -1) if (at := self.document.lines.get(path[:n]))), None)
+        where = f"{spelled(path)}: " if path else ""
+        return f"{where}{message}{f' (line {line})' if line else ''}"
+
+
+_NAME_RULE = "names become addresses and file names, so letters, digits, '_', '-' and '+' only"
+
+
+def _count(value: Any) -> int:
+    """How many values there are, the shared ones as often as they stand."""
+    total, waiting = 0, [value]
+    while waiting:
+        each = waiting.pop()
+        total += 1
+        if total > MAX_WORK:
+            break
+        if isinstance(each, Mapping):
+            waiting.extend(each.values())
+        elif isinstance(each, list):
+            waiting.extend(each)
+    return total
