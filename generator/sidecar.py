@@ -22,7 +22,7 @@ import binascii
 import hashlib
 import json
 import logging
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -58,20 +58,38 @@ def make(answer: ReadAnswer, image: ResolvedImage, pattern: str) -> bytes:
         raise Refused(
             "a sidecar must say all there is, and the image was not read completely", place=answer.image
         )
-    document = {
-        "version": 1,
-        "pattern": pattern,
-        "manifest": str(image.manifest_digest),
-        "platform": image.platform,
-        "layers": [str(layer.digest) for layer in image.layers],
-        "files": [_entry(file) for file in sorted(answer.files, key=lambda file: file.path)],
-    }
-    data = json.dumps(document, separators=(",", ":")).encode()
+    data = compose(
+        layers=[layer.digest for layer in image.layers],
+        files=answer.files,
+        pattern=pattern,
+        platform=image.platform,
+        manifest=image.manifest_digest,
+    )
     if len(data) > MAX_DOCUMENT:
         raise Refused(
             f"the sidecar would have {len(data)} bytes; at most {MAX_DOCUMENT} are read", place=answer.image
         )
     return data
+
+
+def compose(
+    *,
+    layers: Sequence[Digest],
+    files: Sequence[FoundFile],
+    pattern: str,
+    platform: str,
+    manifest: Digest | None = None,
+) -> bytes:
+    """Without `manifest` it is for an annotation of the image's own manifest."""
+    values = {
+        "version": 1,
+        "pattern": pattern,
+        **({"manifest": str(manifest)} if manifest else {}),
+        "platform": platform,
+        "layers": [str(layer) for layer in layers],
+        "files": [_entry(file) for file in sorted(files, key=lambda file: file.path)],
+    }
+    return json.dumps(values, separators=(",", ":")).encode()
 
 
 def read_sidecar(source: ImageSource, image: ResolvedImage, pattern: str) -> SidecarFiles | None:
