@@ -43,7 +43,7 @@ def search_data(catalog: Catalog, addresses: Addresses, address_of: Callable[[st
                     task.name,
                     index,
                     _title(task),
-                    shorten(plain(task.description), DESCRIPTION_LENGTH),
+                    shorten(plain(task.description).removeprefix("- "), DESCRIPTION_LENGTH),
                     endpoint_types.indexes(task.endpoint_types),
                     capabilities.indexes(task.capabilities),
                     image_architectures,
@@ -78,7 +78,7 @@ class _Words:
 
     def indexes(self, words: Iterable[str]) -> list[int]:
         found = []
-        for word in words:
+        for word in dict.fromkeys(words):
             if word not in self._index:
                 self._index[word] = len(self.known)
                 self.known.append(word)

@@ -48,6 +48,10 @@
 
   // Filters
 
+  function nameOf(facet, value) {
+    return value === UNKNOWN ? facet.missing : value;
+  }
+
   /** The fieldset of a facet. Its values keep their places whatever is chosen: alphabetical, or most tasks first. */
   function makeFacet(facet) {
     const totals = new Uint32Array(facet.values.length);
@@ -64,7 +68,7 @@
       box.type = "checkbox";
       box.value = facet.values[value];
       box.addEventListener("change", () => choose(facet.key, box.value, box.checked));
-      const name = make("span", "ed-facet__name", facet.values[value]);
+      const name = make("span", "ed-facet__name", nameOf(facet, facet.values[value]));
       const shown = make("span", "ed-facet__count");
       const row = make("li", "", make("label", "ed-facet__value", box, name, shown));
       rows.set(value, { row, box, shown, last: -1 });
@@ -123,11 +127,11 @@
     const buttons = [];
     for (const { facet } of boxes) {
       for (const value of state.chosen.get(facet.key) ?? []) {
-        const button = make("button", "ed-chosen", make("span", "ed-chosen__kind", `${facet.label}: `), value);
+        const button = make("button", "ed-chosen", make("span", "ed-chosen__kind", `${facet.label}: `), nameOf(facet, value));
         button.type = "button";
         button.append(make("span", "ed-chosen__remove", "×"));
         button.lastElementChild.setAttribute("aria-hidden", "true");
-        button.setAttribute("aria-label", `Remove filter ${facet.label}: ${value}`);
+        button.setAttribute("aria-label", `Remove filter ${facet.label}: ${nameOf(facet, value)}`);
         button.addEventListener("click", () => {
           choose(facet.key, value, false);
           (parts.chosen.querySelector("button") ?? parts.query).focus();

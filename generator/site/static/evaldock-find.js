@@ -4,10 +4,10 @@
 
   const UNKNOWN = "unknown";
   const FACETS = [
-    { key: "harness", label: "Harness" },
-    { key: "endpoint", label: "Endpoint type" },
-    { key: "capability", label: "Capability" },
-    { key: "arch", label: "Architecture" },
+    { key: "harness", label: "Harness", missing: UNKNOWN },
+    { key: "endpoint", label: "Endpoint type", missing: UNKNOWN },
+    { key: "capability", label: "Capability", missing: "none declared" },
+    { key: "arch", label: "Architecture", missing: UNKNOWN },
   ];
   const MAX_TOKENS = 12;
   // A synonym is a guess: it stands below what was typed.
@@ -81,19 +81,14 @@
     return { name, harness, title, description, url, folded, joined, id: fold(`${owner.name} ${name}`).trim(), all };
   }
 
-  /** `of[task]` are the places in `values` of what the task has. Saying nothing is a value too, the last one,
-   *  unless an image itself says "unknown". */
-  function makeFacet({ key, label }, known, rows, which) {
+  /** `of[task]` are the places in `values` of what the task has. Saying nothing is a value too, "unknown", shown as
+   *  `missing`; it stands last unless an image itself says so. */
+  function makeFacet(facet, known, rows, which) {
     const values = known.includes(UNKNOWN) ? known : [...known, UNKNOWN];
     const unknown = [values.indexOf(UNKNOWN)];
     const of = rows.map((row) => (which === 0 ? [row[1]] : row[3 + which]));
     const missing = of.some((has) => has.length === 0);
-    return {
-      key,
-      label,
-      values: missing ? values : known,
-      of: of.map((has) => (has.length ? has : unknown)),
-    };
+    return { ...facet, values: missing ? values : known, of: of.map((has) => (has.length ? has : unknown)) };
   }
 
   /** What is searched for: units that must all be found, each as its own tokens or as one of its synonyms. */
