@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import tempfile
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 
 from catalog import store
@@ -41,6 +41,35 @@ def merge_base(root: Path, one: str, other: str) -> str:
             f"{one!r} and {other!r} have no common history here", hint="a shallow clone hasn't it: fetch more"
         )
     return done.stdout.decode().strip()
+
+
+@dataclass(frozen=True, slots=True)
+class Commit:
+    """`date` is that of the commit itself (not of its author), as YYYY-MM-DD."""
+
+    hash: str
+    date: str
+    subject: str
+
+
+def commits(root: Path, limit: int) -> tuple[list[Commit], bool]:
+    """The newest commits of the main line that changed the catalog's mapping or IR, newest first, and whether
+    there were none before them: not so when `limit` cut the list, or a shallow clone did."""
+    shallow = _git(root, "rev-parse", "--is-shallow-repository").strip() == b"true"
+    listed = _git(
+        root,
+        *(
+            "log",
+            "--first-parent",
+            f"--max-count={limit + 1}",
+            "--format=%H%x00%cs%x00%s",
+            "--no-show-signature",
+        ),
+        *("--", store.MAPPING, store.IR),
+    )
+    lines = listed.decode(errors="replace").splitlines()
+    found = [Commit(*line.split("\0", 2)) for line in lines[:limit]]
+    return found, not shallow and len(lines) <= limit
 
 
 def load_revision(root: Path, revision: str) -> Catalog | None:
