@@ -45,7 +45,8 @@ def test_help_has_examples_that_parse(name: str) -> None:
     shown = CliRunner().invoke(root(), [*name.split(), "--help"], prog_name="evaldock")
     assert shown.exit_code == 0
     assert "Examples:" in shown.output or "Example:" in shown.output
-    assert f"  evaldock {name}" in shown.output
+    names = [other for other, lazy in LEAVES.items() if lazy.target == LEAVES[name].target]
+    assert any(f"  evaldock {other}" in shown.output for other in names)
 
 
 @pytest.mark.parametrize("name", LEAVES)
