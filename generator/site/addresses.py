@@ -28,7 +28,12 @@ _UNSAFE_RUN = re.compile(r"[^A-Za-z0-9._]+|\.\.+")
 
 def address_part(name: str) -> str:
     """`name` itself where it is safe, else a readable rest of it and eight digits of its hash."""
-    if _SAFE.fullmatch(name) and ".." not in name and not name.endswith(".") and not _RESERVED.fullmatch(name):
+    if (
+        _SAFE.fullmatch(name)
+        and ".." not in name
+        and not name.endswith(".")
+        and not _RESERVED.fullmatch(name)
+    ):
         return name
     return _with_hash(name)
 

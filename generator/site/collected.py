@@ -1,9 +1,9 @@
 """The pages that are no documents, one for each task above all, and the data files of the whole site.
 
-A page is rendered only when its key changed: the fingerprint of its record and its neighbours, of this package's
-code and templates, and of the shell, which is what the theme puts around the page. The shell's own fingerprint is
-that of a sample page rendered by Sphinx itself, so that it covers whatever has a say in it: theme, options, other
-extensions, navigation, checksums of scripts.
+A page is rendered only when its key changed: the fingerprint of its record and its neighbours, of this
+package's code and templates, and of the shell, which is what the theme puts around the page. The shell's own
+fingerprint is that of a sample page rendered by Sphinx itself, so that it covers whatever has a say in it:
+theme, options, other extensions, navigation, checksums of scripts.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from generator.site.addresses import BENCHMARKS, BROWSE, ROOT, SEARCH_SCRIPT
 from generator.site.defaults import default_rows
 from generator.site.documents import write_if_changed
 from generator.site.fingerprints import fingerprint, of_our_code
-from generator.site.output import Memory, remove
+from generator.site.output import remove
 from generator.site.pages import Site, files_of
 from generator.site.scripts import command_script
 from generator.site.search_data import search_data, search_script
@@ -61,8 +61,8 @@ _META = {"html_theme.sidebar_secondary.remove": "true"}
 
 @dataclass(frozen=True, slots=True)
 class Page:
-    """`key` changes whenever `render`, which gives the body, would give another. `parents` are pages with their
-    titles, outermost first. `beside`: what the files next to it hold, by address, made anew with it."""
+    """`key` changes whenever `render`, which gives the body, would give another. `parents` are pages with
+    their titles, outermost first. `beside`: what the files next to it hold, by address, made with it."""
 
     name: str
     key: str
@@ -78,7 +78,9 @@ def copy_static(outdir: Path) -> None:
         write_if_changed(outdir / "_static" / path.name, path.read_bytes())
 
 
-def add_assets(app: Sphinx, pagename: str, templatename: str, context: dict[str, Any], doctree: object) -> None:
+def add_assets(
+    app: Sphinx, pagename: str, _template: str, _context: dict[str, Any], _doctree: object
+) -> None:
     browse = pagename == BROWSE
     for name in (*STYLES, *(BROWSE_STYLES if browse else ())):
         app.add_css_file(name)
@@ -87,7 +89,7 @@ def add_assets(app: Sphinx, pagename: str, templatename: str, context: dict[str,
 
 
 def pages(app: Sphinx) -> Iterator[tuple[str, dict[str, Any], str]]:
-    """Yields what Sphinx has to render; writes what stands beside it and removes what nothing makes any more."""
+    """Yields what Sphinx has to render; writes what stands beside it, removes what nothing makes any more."""
     builder = app.builder
     if not isinstance(builder, StandaloneHTMLBuilder):
         return
@@ -127,7 +129,8 @@ def _context(page: Page, site: Site) -> dict[str, Any]:
         "title": str(escape(page.title)),
         "body": page.render(),
         "parents": [
-            {"link": way(here, site.address_of(name)), "title": str(escape(title))} for name, title in page.parents
+            {"link": way(here, site.address_of(name)), "title": str(escape(title))}
+            for name, title in page.parents
         ],
         "meta": _META,
         "metatags": "",

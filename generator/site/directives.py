@@ -1,4 +1,4 @@
-"""What a document writes to show a part of the catalog, and the node that stands for it until HTML is written."""
+"""What a document writes to show a part of the catalog, and what stands for it until HTML is written."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def write_block(translator: HTML5Translator, node: catalog_block) -> None:
     raise nodes.SkipNode
 
 
-def leave_out(translator: nodes.NodeVisitor, node: catalog_block) -> None:
+def leave_out(_translator: nodes.NodeVisitor, _node: catalog_block) -> None:
     """Formats other than HTML have no place for these blocks."""
     raise nodes.SkipNode
 
@@ -67,6 +67,12 @@ class Benchmarks(CatalogDirective):
     kind = "benchmarks"
 
 
+class Changes(CatalogDirective):
+    """The newest changes, where the catalog is in a git repository."""
+
+    kind = "changes"
+
+
 class Data(CatalogDirective):
     """Links to what machines read."""
 
@@ -79,7 +85,9 @@ class HarnessPage(CatalogDirective):
     def run(self) -> list[nodes.Node]:
         harness = self.domain.site.harness_at.get(self.env.docname)
         if harness is None:
-            logger.warning("no harness of the catalog has this address", location=self.get_location(), type="eval")
+            logger.warning(
+                "no harness of the catalog has this address", location=self.get_location(), type="eval"
+            )
             return []
         page = self._section("overview", shorten(plain(harness.title), 160) or harness.name)
         page += self.block("facts", plain(f"{harness.name} {harness.description or ''}")[:2000])
@@ -99,6 +107,7 @@ DIRECTIVES: dict[str, type[CatalogDirective]] = {
     "numbers": Numbers,
     "harnesses": Harnesses,
     "benchmarks": Benchmarks,
+    "changes": Changes,
     "data": Data,
     "harness-page": HarnessPage,
 }

@@ -18,15 +18,17 @@ MARK = "<!-- evaldock made this file from the catalog. Without this line, evaldo
 def sources(harness_pages: Sequence[str]) -> dict[str, str]:
     """The text of each document, by its name."""
     pages = "\n".join(page.removeprefix(f"{ROOT}/") for page in [BENCHMARKS, *harness_pages])
-    overview = f"{MARK}\n# Task catalog\n\n```{{eval:harnesses}}\n```\n\n```{{toctree}}\n:hidden:\n\n{pages}\n```\n"
+    overview = (
+        f"{MARK}\n# Task catalog\n\n```{{eval:harnesses}}\n```\n\n```{{toctree}}\n:hidden:\n\n{pages}\n```\n"
+    )
     benchmarks = f"{MARK}\n# Benchmarks table\n\n```{{eval:benchmarks}}\n```\n"
     harness = f"{MARK}\n```{{eval:harness-page}}\n```\n"
     return {f"{ROOT}/index": overview, BENCHMARKS: benchmarks, **dict.fromkeys(harness_pages, harness)}
 
 
 def bring_up_to_date(folder: Path, wanted: Mapping[str, str]) -> None:
-    """Writes what differs, removes what is no longer wanted; a file that lacks the mark is its owner's own page
-    and stays, in the place of a generated one too."""
+    """Writes what differs, removes what is no longer wanted. A file that lacks the mark is its owner's own
+    page and stays, in the place of a generated one too."""
     paths = {folder / f"{name}.md": text for name, text in wanted.items()}
     for path in sorted((folder / ROOT).glob("**/*.md")):
         if path not in paths and _is_ours(path):

@@ -1,8 +1,8 @@
 """The Sphinx domain `eval`: tasks and harnesses as objects that any page, and other projects, can link to.
 
 The objects come from the catalog, not from what documents declare. What the domain remembers of documents is
-which objects they link to and which blocks of the catalog they show, so that a change of the catalog brings up
-to date precisely the documents that it touches.
+which objects they link to and which blocks of the catalog they show, so that a change of the catalog brings
+up to date precisely the documents that it touches.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from collections.abc import Iterator, Mapping, Sequence, Set
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from docutils import nodes
+from sphinx import addnodes
 from sphinx.domains import Domain, ObjType
 from sphinx.roles import XRefRole
 from sphinx.util import logging
@@ -21,7 +22,6 @@ from generator.site.text import plain, shorten
 
 if TYPE_CHECKING:
     from docutils.nodes import Element
-    from sphinx.addnodes import pending_xref
     from sphinx.builders import Builder
     from sphinx.environment import BuildEnvironment
 
@@ -62,9 +62,10 @@ class EvalDomain(Domain):
 
     def process_doc(self, env: BuildEnvironment, docname: str, document: nodes.document) -> None:
         links = {}
-        for node in document.findall(_is_ours):
-            target = (node["reftype"], node["reftarget"])
-            links[target] = self.page_of(*target)
+        for node in document.findall(addnodes.pending_xref):
+            if node["refdomain"] == self.name:
+                target = (node["reftype"], node["reftarget"])
+                links[target] = self.page_of(*target)
         if links:
             self.data["links"][docname] = links
 
@@ -79,7 +80,7 @@ class EvalDomain(Domain):
                 yield docname
 
     def page_of(self, kind: str, target: str) -> str | None:
-        """The page of an object by its full name, or of a task by its bare name where only one harness has it."""
+        """By the full name, or a task's bare name where only one harness has it."""
         found = self.candidates(kind, target)
         return self._pages(kind)[found[0]] if len(found) == 1 else None
 
@@ -100,14 +101,14 @@ class EvalDomain(Domain):
                 self._bare.setdefault(task.name, []).append(task.id)
         return self._bare
 
-    def resolve_xref(
+    def resolve_xref(  # noqa: PLR0917 # the signature is Sphinx's
         self,
         env: BuildEnvironment,
         fromdocname: str,
         builder: Builder,
         typ: str,
         target: str,
-        node: pending_xref,
+        node: addnodes.pending_xref,
         contnode: Element,
     ) -> nodes.reference | None:
         found = self.candidates(typ, target)
@@ -118,13 +119,13 @@ class EvalDomain(Domain):
             return None
         return make_refnode(builder, fromdocname, self._pages(typ)[found[0]], "", contnode, found[0])
 
-    def resolve_any_xref(
+    def resolve_any_xref(  # noqa: PLR0917 # the signature is Sphinx's
         self,
         env: BuildEnvironment,
         fromdocname: str,
         builder: Builder,
         target: str,
-        node: pending_xref,
+        node: addnodes.pending_xref,
         contnode: Element,
     ) -> list[tuple[str, nodes.reference]]:
         return [
@@ -138,7 +139,9 @@ class EvalDomain(Domain):
             return f"task {target!r} stands in several harnesses: write one of {', '.join(found)}"
         near = difflib.get_close_matches(target, list(self._pages(kind)), n=3, cutoff=0.6)
         if kind == "task" and not near:
-            bare = difflib.get_close_matches(target.rpartition(".")[2], list(self._bare_names), n=3, cutoff=0.6)
+            bare = difflib.get_close_matches(
+                target.rpartition(".")[2], list(self._bare_names), n=3, cutoff=0.6
+            )
             near = [task for name in bare for task in self._bare_names[name]][:3]
         hint = f"; did you mean {' or '.join(near)}?" if near else ""
         return f"the catalog has no {kind} {target!r}{hint}"
@@ -155,9 +158,5 @@ class EvalDomain(Domain):
 
 
 def _fits_inventory(name: str) -> bool:
-    # A line of objects.inv is `name domain:type priority address title`: a name with spaces could forge the rest.
+    # A line of objects.inv is `name domain:type priority address title`: spaces in a name could forge more.
     return name == plain(name).replace(" ", "")
-
-
-def _is_ours(node: nodes.Node) -> bool:
-    return isinstance(node, nodes.Element) and node.get("refdomain") == EvalDomain.name and "reftype" in node

@@ -22,10 +22,11 @@ from catalog.errors import EvaldockError
 from generator.site import collected, documents
 from generator.site.directives import DIRECTIVES, catalog_block, leave_out, write_block
 from generator.site.domain import EvalDomain
+from generator.site.example import ExampleEndpoint
 from generator.site.fingerprints import fingerprint, of_files, of_our_code
 from generator.site.output import Memory, keep_times
 from generator.site.pages import Site
-from generator.site.settings import COMPONENTS, ExampleEndpoint, Settings
+from generator.site.settings import COMPONENTS, Settings
 
 if TYPE_CHECKING:
     from sphinx.application import Sphinx
@@ -40,8 +41,8 @@ THEME = "pydata_sphinx_theme"
 
 def setup(app: Sphinx) -> ExtensionMetadata:
     app.setup_extension("myst_parser")
-    # None of these is in Sphinx's own fingerprint of the configuration (rebuild ""): the keys of pages and blocks
-    # cover them, and the output must not depend on where the catalog's folder is.
+    # None of these is in Sphinx's own fingerprint of the configuration (rebuild ""): the keys of pages and
+    # blocks cover them, and the output must not depend on where the catalog's folder is.
     app.add_config_value("evaldock_catalog", None, "", types=(str, type(None)))
     app.add_config_value("evaldock_allow_unverified", False, "", types=(bool,))
     app.add_config_value("evaldock_example_endpoint", {}, "", types=(dict,))
@@ -63,7 +64,7 @@ def setup(app: Sphinx) -> ExtensionMetadata:
     return {"version": __version__, "env_version": 1, "parallel_read_safe": True, "parallel_write_safe": True}
 
 
-def set_theme_defaults(app: Sphinx, config: Config) -> None:
+def set_theme_defaults(_app: Sphinx, config: Config) -> None:
     """What a catalog's site wants of pydata-sphinx-theme, where its owner didn't say otherwise."""
     if config.html_theme != THEME:
         return
@@ -114,14 +115,14 @@ def domain_of(env: BuildEnvironment) -> EvalDomain:
 
 
 def outdated_documents(
-    app: Sphinx, env: BuildEnvironment, added: set[str], changed: set[str], removed: set[str]
+    _app: Sphinx, env: BuildEnvironment, _added: set[str], _changed: set[str], removed: set[str]
 ) -> Iterable[str]:
     return [name for name in domain_of(env).outdated() if name not in removed]
 
 
 def documents_to_write(app: Sphinx, env: BuildEnvironment) -> Iterable[str]:
-    """All documents when what surrounds them has changed: Sphinx itself rewrites those that it read again, but a
-    new page in the navigation, or a theme with an older date, shows on all of them."""
+    """All documents when what surrounds them has changed: Sphinx itself rewrites those that it read again,
+    but a new page in the navigation, or a theme with an older date, shows on all of them."""
     if not isinstance(app.builder, StandaloneHTMLBuilder):
         return []
     memory = domain_of(env).memory = Memory.load(Path(app.doctreedir), Path(app.outdir))
@@ -137,7 +138,9 @@ def _shell(app: Sphinx, builder: StandaloneHTMLBuilder) -> str:
     env = app.env
     titles = {name: title.astext() for name, title in env.titles.items()}
     folders = [Path(folder) for folder in builder.theme.get_theme_dirs()]
-    folders += [Path(app.confdir, folder) for folder in (*app.config.templates_path, *app.config.html_static_path)]
+    folders += [
+        Path(app.confdir, folder) for folder in (*app.config.templates_path, *app.config.html_static_path)
+    ]
     extensions = {name: extension.version for name, extension in app.extensions.items()}
     return fingerprint(
         sorted(env.toctree_includes.items()),

@@ -20,9 +20,9 @@ VERSION = 1
 
 @dataclass(slots=True)
 class Memory:
-    """`outdir` is the folder that all this was true of. `keys`: of each collected page. `files`: all that this
-    extension made, relative to it. `shell`: of what surrounds the documents. `contents`: of each file, when it
-    was last changed (ns), its size and its sha256."""
+    """`outdir` is the folder that all this was true of. `keys`: of each collected page. `files`: all that
+    this extension made, relative to it. `shell`: of what surrounds the documents. `contents`: of each file,
+    when it was last changed (ns), its size and its sha256."""
 
     outdir: str
     keys: dict[str, str] = field(default_factory=dict)
@@ -60,7 +60,9 @@ class Memory:
 
     def save(self, folder: Path) -> None:
         data = {name: getattr(self, name) for name in ("outdir", "keys", "files", "shell", "contents")}
-        write_if_changed(folder / FILE_NAME, json.dumps({"version": VERSION} | data, separators=(",", ":")).encode())
+        write_if_changed(
+            folder / FILE_NAME, json.dumps({"version": VERSION} | data, separators=(",", ":")).encode()
+        )
 
 
 def remove(outdir: Path, files: Iterable[str]) -> None:
@@ -77,8 +79,8 @@ def remove(outdir: Path, files: Iterable[str]) -> None:
 
 def keep_times(outdir: Path, memory: Memory, floors: dict[str, int], skip: Path) -> None:
     """Gives each file that was written with the very bytes it already had its former time back, so that what
-    copies a site by its times copies what changed. `floors`: the least time (ns) that a file may get, because its
-    maker would take it for outdated. `skip`: a folder below `outdir` that isn't output."""
+    copies a site by its times copies what changed. `floors`: times (ns) that a file must stay above, because
+    its maker would take it for outdated. `skip`: a folder below `outdir` that isn't output."""
     contents: dict[str, tuple[int, int, str]] = {}
     for name, status in _files(outdir, skip):
         time, size, digest = memory.contents.get(name, (0, -1, ""))

@@ -1,4 +1,4 @@
-"""The bodies of all pages: what stands in the templates' variables for which page. Pure but for reading templates."""
+"""The bodies of all pages: which template, with what in it. Pure but for reading templates and git."""
 
 from __future__ import annotations
 
@@ -11,9 +11,10 @@ from typing import Any
 from catalog.models import Catalog, Harness, Task
 from generator.site.addresses import BENCHMARKS, Addresses
 from generator.site.defaults import default_rows
+from generator.site.example import Endpoint, rendered_example
 from generator.site.exports import address_file
-from generator.site.example import rendered_example
 from generator.site.fingerprints import Records, fingerprint, of_our_code
+from generator.site.history import ChangeLog
 from generator.site.registries import registry_page
 from generator.site.settings import Settings
 from generator.site.templating import Place, Templates
@@ -62,6 +63,10 @@ class Site:
         return Records.of(self.catalog, self.settings)
 
     @cached_property
+    def change_log(self) -> ChangeLog:
+        return ChangeLog(self.catalog)
+
+    @cached_property
     def harness_at(self) -> dict[str, Harness]:
         """By page name."""
         return {self.addresses.harness(harness): harness for harness in self.catalog.harnesses}
@@ -70,8 +75,7 @@ class Site:
         """The page of the harness's task at `position`."""
         task = harness.tasks[position]
         page, harness_page = self.addresses.task(task), self.addresses.harness(harness)
-        example = self.settings.example
-        endpoint_type = task.endpoint_types[0] if task.endpoint_types else "chat"
+        endpoint = self.settings.example.for_task(task)
         return self._render(
             "task",
             page,
@@ -80,10 +84,9 @@ class Site:
             files=files_of(page, command_of=harness_page),
             rows=default_rows(task),
             registry_page=registry_page(harness.image.container),
-            run=_RunCommands.of(task, endpoint_type, self.settings),
-            example=example,
-            endpoint_type=endpoint_type,
-            command=rendered_example(task, example, endpoint_type),
+            run=_RunCommands.of(endpoint, task, self.settings.workflow),
+            endpoint=endpoint,
+            command=rendered_example(task, endpoint),
             shares_command=harness.command is not None and task.command == harness.command,
             previous=harness.tasks[position - 1] if position else None,
             next=harness.tasks[position + 1] if position + 1 < len(harness.tasks) else None,
@@ -99,15 +102,16 @@ class Site:
         )
 
     def block(self, kind: str, page: str) -> str:
-        """A part of a document: `kind` is `home-numbers`, `harnesses`, `data`, `benchmarks`, or for the page of a
-        harness `facts`, `tasks`, `command`, `origin`."""
+        """A part of a document: `kind` is `numbers`, `harnesses`, `changes`, `data`, `benchmarks`, or for the
+        page of a harness `facts`, `tasks`, `command`, `origin`."""
         context = self._block_context(kind, page)
         return self._render(_BLOCKS[kind], page, **context)
 
     def block_key(self, kind: str, page: str) -> str:
         harness = self.harness_at.get(page)
         record = self.records.whole if harness is None else self.records.with_tasks[harness.name]
-        return fingerprint(kind, record, self.settings, of_our_code())
+        commits = self.change_log.commits if kind == "changes" else ()
+        return fingerprint(kind, record, commits, self.settings, of_our_code())
 
     def _block_context(self, kind: str, page: str) -> dict[str, Any]:
         match kind:
@@ -115,6 +119,8 @@ class Site:
                 return {"numbers": _numbers(self.catalog)}
             case "harnesses":
                 return {"catalog": self.catalog}
+            case "changes":
+                return {"history": self.change_log.history()}
             case "data":
                 return {"files": files_of(BENCHMARKS)}
             case "benchmarks":
@@ -132,7 +138,9 @@ class Site:
     def _benchmarks(self) -> dict[str, Any]:
         total = len(self.catalog.tasks)
         fits = total <= self.settings.table_rows
-        rows = [(harness, task) for harness in self.catalog.harnesses for task in harness.tasks] if fits else []
+        rows = (
+            [(harness, task) for harness in self.catalog.harnesses for task in harness.tasks] if fits else []
+        )
         return {
             "catalog": self.catalog,
             "rows": rows,
@@ -159,7 +167,8 @@ class Site:
             "total": len(harness.tasks),
             "with_harness": False,
             "parts": [
-                {"page": part.page, "label": part.label, "current": at == number} for at, part in enumerate(parts)
+                {"page": part.page, "label": part.label, "current": at == number}
+                for at, part in enumerate(parts)
             ],
             "files": files_of(self.addresses.harness(harness)),
         }
@@ -182,6 +191,7 @@ class Site:
 _BLOCKS = {
     "numbers": "numbers",
     "harnesses": "harnesses",
+    "changes": "changes",
     "data": "data",
     "benchmarks": "benchmarks",
     "facts": "harness_facts",
@@ -197,17 +207,23 @@ class _RunCommands:
     workflow: str
 
     @classmethod
-    def of(cls, task: Task, endpoint_type: str, settings: Settings) -> _RunCommands:
-        example = settings.example
-        name, url = shlex.quote(task.id), shlex.quote(example.url(endpoint_type))
-        model, key = shlex.quote(example.model_id), shlex.quote(example.api_key_name)
-        shell = f"evaldock run {name} \\\n  --model-id {model} \\\n  --url {url} \\\n  --api-key-name {key}"
-        task_field, url_field = shlex.quote(f"task={task.id}"), shlex.quote(f"url={example.url(endpoint_type)}")
-        workflow = (
-            f"gh workflow run {shlex.quote(settings.workflow)} \\\n  -f {task_field} \\\n"
-            f"  -f model_id={model} \\\n  -f {url_field}"
-        )
-        return cls(shell, workflow)
+    def of(cls, endpoint: Endpoint, task: Task, workflow: str) -> _RunCommands:
+        shell = [
+            f"evaldock run {shlex.quote(task.id)}",
+            f"--model-id {shlex.quote(endpoint.model_id)}",
+            f"--url {shlex.quote(endpoint.url)}",
+            f"--api-key-name {shlex.quote(endpoint.api_key_name)}",
+        ]
+        fields = {"task": task.id, "model_id": endpoint.model_id, "url": endpoint.url}
+        dispatch = [
+            f"gh workflow run {shlex.quote(workflow)}",
+            *(f"-f {shlex.quote(f'{name}={value}')}" for name, value in fields.items()),
+        ]
+        return cls(_SPLIT.join(shell), _SPLIT.join(dispatch))
+
+
+# A long command goes on in the next line.
+_SPLIT = " \\\n  "
 
 
 def _numbers(catalog: Catalog) -> list[tuple[str, int]]:

@@ -11,7 +11,7 @@ from catalog.references import DOCKER_HUB, ImageRef, Transport
 
 
 def registry_page(container: str) -> str | None:
-    """None for images that are not in a registry, or in one that only its own machine or network can reach."""
+    """None for images that are in no registry, or in one that only its own machine or network can reach."""
     try:
         ref = ImageRef.parse(container)
     except UsageError:

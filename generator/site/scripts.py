@@ -10,7 +10,7 @@ from generator.site.templating import command_html
 
 def script_value(value: Any) -> str:
     """`value` as a JavaScript expression. `<` is escaped, so that no text in it can end a script element or
-    open a comment wherever the script is put; so are the two line ends that older JavaScript forbids in strings."""
+    open a comment wherever the script is put; so are line ends that older JavaScript forbids in strings."""
     text = json.dumps(value, ensure_ascii=False, separators=(",", ":"))
     return text.replace("<", "\\u003c").replace("\u2028", "\\u2028").replace("\u2029", "\\u2029")
 

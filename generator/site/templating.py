@@ -1,4 +1,4 @@
-"""The Jinja2 side: bodies of pages from templates, with everything escaped unless a filter here says otherwise."""
+"""The Jinja2 side: bodies of pages from templates, everything escaped unless a filter here says otherwise."""
 
 from __future__ import annotations
 

@@ -1,9 +1,10 @@
-"""The site of a repository that has nothing but a catalog. `evaldock build` says which catalog, and its title."""
+"""The site of a repository that has nothing but a catalog. `evaldock build` says which, and the title."""
 
 project = "Evaluation catalog"
 extensions = ["generator.site"]
 root_doc = "index"
 
+html_title = project
 html_theme = "pydata_sphinx_theme"
 html_copy_source = False
 html_show_sourcelink = False
