@@ -85,6 +85,7 @@ class ApiEndpoint(Strict):
     type: EndpointType | None = None
     stream: bool | None = None
     adapter_config: dict[str, Any] | None = None
+    capabilities: tuple[str, ...] | None = None
 
 
 class Target(Strict):

@@ -1,0 +1,209 @@
+"""From a catalog and a configuration to a plan: pure, offline, every mistake at once."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from catalog.errors import EvaldockError, InvalidInput, UsageError
+from catalog.identity import is_folder, params_sha, pinned_packages, task_sha
+from catalog.models import Catalog, EntryState, Harness
+from catalog.references import Digest, ImageRef, Transport
+from catalog.selection import find_task
+from launcher import asking, deployments
+from launcher.configuration import docker_flags
+from launcher.configuration.model import ApiEndpoint, RunConfig
+from launcher.configuration.model import Task as TaskConfig
+from launcher.dependencies import order_problems, resolve_names
+from launcher.jobs import Deployment, JobPlan, Mount, Resources, RunPlan, SecretName
+
+RESULTS = "/results"
+_UNSAFE = re.compile(r"[^A-Za-z0-9._-]+")
+_SAFE_PATH = re.compile(r"[\w@%+=:,./-]+", re.ASCII)
+
+
+def plan_run(
+    catalog: Catalog, config: RunConfig, *, environ: Mapping[str, str], run_id: str, directory: Path
+) -> tuple[RunPlan, list[str]]:
+    """The plan, and what its owner should know.
+
+    `environ` is asked whether names are set, nothing else of it is kept. `directory` is the run's, absolute.
+    Raises InvalidInput with every problem.
+    """
+    planner = _Planner(catalog, config, environ, run_id, directory)
+    jobs = planner.jobs()
+    if planner.problems:
+        raise InvalidInput("this run can't be planned:", list(dict.fromkeys(planner.problems)))
+    execution = config.execution
+    plan = RunPlan(
+        run_id=run_id,
+        backend=planner.backend,
+        directory=str(directory),
+        jobs=tuple(jobs),
+        settings=planner.settings,
+        parallel=execution.parallel or (len(jobs) if execution.mode == "parallel" else 1),
+        retries=execution.retries,
+        on_failure=execution.on_failure,
+        deadline=execution.deadline,
+    )
+    return plan, list(dict.fromkeys(planner.warnings))
+
+
+def secret_names(plan: RunPlan) -> Sequence[SecretName]:
+    """All secrets that submitting this plan needs, each once."""
+    named = {
+        (secret.name, secret.source, secret.where): secret
+        for job in plan.jobs
+        for secret in (*job.secrets, *(job.deployment.secrets if job.deployment else ()))
+    }
+    return tuple(named.values())
+
+
+@dataclass(slots=True)
+class _Planner:
+    catalog: Catalog
+    config: RunConfig
+    environ: Mapping[str, str]
+    run_id: str
+    directory: Path
+    problems: list[str] = field(default_factory=list)
+    warnings: list[str] = field(default_factory=list)
+    settings: dict[str, Any] = field(default_factory=dict)
+    resources: Resources = field(default_factory=Resources)
+    mounts: tuple[Mount, ...] = ()
+    server: Deployment | None = None
+
+    @property
+    def backend(self) -> str:
+        return {"local": "docker"}.get(self.config.execution.type, self.config.execution.type)
+
+    def jobs(self) -> list[JobPlan]:
+        self._read_execution()
+        self.server, wrong = deployments.build(self.config.deployment, self.environ, self.resources)
+        self.problems += wrong
+        tasks = self.config.evaluation.tasks
+        if not tasks:
+            self.problems.append("evaluation.tasks: no task is named; `evaldock ls tasks` lists them")
+        jobs: list[JobPlan] = []
+        names: list[tuple[str, TaskConfig]] = []
+        for target in self.config.targets or (self.config.target,):
+            for number, task in enumerate(tasks):
+                place = f"evaluation.tasks[{number}] ({task.name})"
+                try:
+                    jobs.append(self._job(target.api_endpoint, task, place, len(jobs)))
+                    names.append((target.api_endpoint.model_id or "", task))
+                except EvaldockError as error:
+                    hint = f" ({error.hint})" if error.hint else ""
+                    self.problems.append(f"{place}: {error.message}{hint}")
+        if self.problems:
+            return []
+        jobs = resolve_names(jobs, names, self.problems)
+        self.problems += order_problems(jobs)
+        return jobs
+
+    def _read_execution(self) -> None:
+        execution = self.config.execution
+        settings, wrong = docker_flags.translate(execution.docker_args)
+        self.problems += [f"execution.docker_args: {problem}" for problem in wrong]
+        if self.backend == "process" and execution.docker_args:
+            self.warnings.append("execution.docker_args mean nothing to the process backend")
+        mounts, wrong = deployments.read_mounts(execution.mounts, "execution.mounts")
+        self.problems += wrong
+        self.mounts = (*mounts, *(Mount(**mount) for mount in settings.pop("mounts", [])))
+        flagged = {name: settings.pop(name, None) for name in ("gpus", "cpus", "memory_limit", "shm_size")}
+        gpus = execution.gpus if execution.gpus is not None else flagged["gpus"]
+        self.resources = Resources(
+            cpus=execution.cpus or flagged["cpus"],
+            memory=execution.memory_limit or flagged["memory_limit"],
+            shm=execution.shm_size or flagged["shm_size"],
+            gpus=-1 if gpus == "all" else gpus,
+            gpu_ids=tuple(settings.pop("gpu_ids", ())),
+        )
+        self.settings = settings
+
+    def _job(self, api: ApiEndpoint, config: TaskConfig, place: str, index: int) -> JobPlan:
+        found = find_task(self.catalog, config.name)
+        task, harness, execution = found.task, found.harness, self.config.execution
+        asked = asking.choose_endpoint(self.config, api, config, task, place=place, problems=self.problems)
+        variables = asking.environment(self.config, config, asked.key_name, self.environ, place)
+        self.problems += variables.problems
+        image, packages = self._origin(harness, config, place)
+        laid = asking.overrides(self.config.evaluation, config, api, asked, task)
+        directory = f"jobs/{index:03d}-{_safe(task.id)}-{_safe(asked.model_id)}"
+        command, effective = asking.command(task, laid, asked.type, self._results(directory))
+        return JobPlan(
+            key=f"{self.run_id}-{index:03d}",
+            run_id=self.run_id,
+            index=index,
+            task=task.id,
+            harness=harness.name,
+            endpoint=asked,
+            command=command,
+            config=effective,
+            directory=directory,
+            image=image,
+            packages=packages,
+            abilities=harness.abilities,
+            env=variables.literal,
+            secrets=tuple(variables.secrets.values()),
+            mounts=self.mounts,
+            resources=self.resources,
+            network=execution.network or self.settings.get("network"),
+            user=execution.user or self.settings.get("user"),
+            timeout=config.timeout or execution.timeout,
+            deployment=self.server,
+            depends_on=config.depends_on,
+            task_sha=task_sha(harness, task, pinned_packages(Path(self.catalog.root), packages)),
+            params_sha=params_sha(task, laid),
+            overrides=laid,
+        )
+
+    def _origin(self, harness: Harness, config: TaskConfig, place: str) -> tuple[str | None, tuple[str, ...]]:
+        """What the harness comes from: an image by digest, or packages where nothing runs containers."""
+        if harness.state is EntryState.STALE:
+            self.warnings.append(f"{harness.name} is stale: {harness.reason}")
+        if self.backend == "process":
+            self._check_packages(harness, place)
+            return None, harness.packages
+        base = Path(self.catalog.root)
+        ref = ImageRef.parse(config.container or harness.image.container, base=base)
+        if ref.transport is not Transport.REGISTRY:
+            self.problems.append(
+                f"{place}: {ref} is not in a registry, so the {self.backend} backend can't start it; "
+                "give `container` an image by digest, or use `execution: process`"
+            )
+        elif config.container is None:
+            ref = ref.pinned(Digest.parse(harness.image.digest))
+        elif ref.digest is None:
+            self.problems.append(f"{place}.container: {ref} is not pinned; add @sha256:…")
+        return str(ref), ()
+
+    def _check_packages(self, harness: Harness, place: str) -> None:
+        if not harness.packages:
+            self.problems.append(
+                f"{place}: the process backend needs `packages`, and mapping.toml names none for "
+                f"{harness.entry!r}"
+            )
+        loose = [p for p in harness.packages if not is_folder(p) and "==" not in p]
+        if loose:
+            listed = ", ".join(loose)
+            self.problems.append(f"packages of {harness.entry!r} are not pinned: {listed} (NAME==VERSION)")
+
+    def _results(self, directory: str) -> str:
+        """The results folder as the job sees it: the same in every container, a real path without one."""
+        if self.backend != "process":
+            return RESULTS
+        results = str(self.directory / directory / "artifacts")
+        if not _SAFE_PATH.fullmatch(results):
+            raise UsageError(
+                f"the output directory {results!r} has characters that harness commands don't quote",
+                hint="choose --output-dir with letters, digits and @%+=:,./- only",
+            )
+        return results
+
+
+def _safe(text: str) -> str:
+    return _UNSAFE.sub("-", text).strip("-.")[:60] or "x"
