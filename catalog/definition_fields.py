@@ -10,7 +10,7 @@ import math
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from catalog.yaml_reading import DateText
+from catalog.yaml_text import DateText
 
 ENDPOINT_TYPES = ("undefined", "chat", "completions", "completions_logprob", "embedding")
 # `vlm` is what `chat` with pictures was called; definitions still list it among their endpoint types.

@@ -10,12 +10,12 @@ All mistakes of a file are told at once, each with its key path; unknown keys ar
 from __future__ import annotations
 
 import math
-import re
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from catalog import names
 from catalog.definition_fields import (
     CAPABILITIES,
     DEFAULTS,
@@ -47,8 +47,6 @@ _FRAMEWORK = ("name", "pkg_name", "full_name", "description", "url")
 # Not in the format, but in files that its own tools write and read.
 _TOLERATED = ("source",)
 _EVALUATION = ("name", "description", "internal", "defaults")
-_HARNESS_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_+-]{0,99}")
-_TASK_NAME = re.compile(r"[A-Za-z0-9_](?:[A-Za-z0-9._+-]{0,148}[A-Za-z0-9_+-])?")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -111,7 +109,7 @@ class _Reader:
         framework = self._part(top, "framework", ())
         base = self._part(top, "defaults", ())
         shared = self._values(base, DEFAULTS, ("defaults",)) if base is not None else {}
-        names = self._names(framework) if framework is not None else {}
+        about = self._about(framework) if framework is not None else {}
         evaluations = top.get("evaluations")
         if not isinstance(evaluations, list):
             self._wrong(("evaluations",), "missing" if evaluations is None else "expected a list")
@@ -119,7 +117,7 @@ class _Reader:
         if len(evaluations) * _count(shared) > MAX_WORK:
             self._wrong(("evaluations",), "too many evaluations of too large defaults")
             return None
-        shared |= {"framework_name": names.get("name", ""), "pkg_name": names.get("pkg_name", "")}
+        shared |= {"framework_name": about.get("name", ""), "pkg_name": about.get("pkg_name", "")}
         tasks: dict[str, Task] = {}
         for at, each in enumerate(evaluations):
             task = self._task(each, shared, ("evaluations", at))
@@ -128,27 +126,27 @@ class _Reader:
                 tasks[task.name] = task
         if self.problems:
             return None
-        return self._assembled(names, tasks)
+        return self._assembled(about, tasks)
 
-    def _assembled(self, names: Mapping[str, Any], tasks: Mapping[str, Task]) -> Definition:
+    def _assembled(self, about: Mapping[str, Any], tasks: Mapping[str, Task]) -> Definition:
         commands = {task.command for task in tasks.values()}
         return Definition(
-            name=names["name"],
-            pkg_name=names["pkg_name"],
+            name=about["name"],
+            pkg_name=about["pkg_name"],
             tasks=tuple(tasks.values()),
-            full_name=names["full_name"],
-            description=names["description"],
-            url=names["url"],
+            full_name=about["full_name"],
+            description=about["description"],
+            url=about["url"],
             command=commands.pop() if len(commands) == 1 else None,
-            other=names["other"],
+            other=about["other"],
         )
 
-    def _names(self, framework: Mapping[str, Any]) -> dict[str, Any]:
+    def _about(self, framework: Mapping[str, Any]) -> dict[str, Any]:
         path: Path = ("framework",)
         self._unknown(framework, (*_FRAMEWORK, *_TOLERATED), path)
         name = self._text(framework, "name", path, required=True)
-        if name is not None and not _HARNESS_NAME.fullmatch(name):
-            self._wrong((*path, "name"), f"{name!r:.80} can't name a harness: {_NAME_RULE}")
+        if name is not None and not names.HARNESS.fullmatch(name):
+            self._wrong((*path, "name"), f"{name!r:.80} can't name a harness: {names.HARNESS_RULE}")
         parts = self._description(framework, path)
         return {
             "name": name,
@@ -220,8 +218,8 @@ class _Reader:
         where = (*path, "config", "type")
         if name is None:
             self._wrong(where, "missing: it names the task")
-        elif isinstance(name, str) and not _TASK_NAME.fullmatch(name):
-            self._wrong(where, f"{name!r:.80} can't name a task: {_NAME_RULE}, and '.' within")
+        elif isinstance(name, str) and not names.TASK.fullmatch(name):
+            self._wrong(where, f"{name!r:.80} can't name a task: {names.TASK_RULE}")
         return name if isinstance(name, str) else None
 
     def _check_effective(self, effective: Mapping[str, Any], path: Path, command_path: Path) -> None:
@@ -328,9 +326,6 @@ class _Reader:
         line = next((at for n in range(len(path), 0, -1) if (at := self.document.lines.get(path[:n]))), None)
         where = f"{spelled(path)}: " if path else ""
         return f"{where}{message}{f' (line {line})' if line else ''}"
-
-
-_NAME_RULE = "names become addresses and file names, so letters, digits, '_', '-' and '+' only"
 
 
 def _count(value: Any) -> int:

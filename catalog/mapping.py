@@ -65,10 +65,6 @@ def image_of(entry: MappingEntry, root: Path) -> ImageRef:
     return ImageRef.parse(entry.container, base=root)
 
 
-def checksum(raw: bytes) -> str:
-    return hashlib.sha256(raw).hexdigest()
-
-
 def read(path: Path) -> Mapping:
     """Raises NotFound, or InvalidInput with all mistakes of the file."""
     try:
@@ -100,7 +96,7 @@ def parse(raw: bytes, path: Path) -> Mapping:
     return Mapping(
         path=path,
         raw=raw,
-        sha256=checksum(raw),
+        sha256=hashlib.sha256(raw).hexdigest(),
         entries=tuple(entries),
         warnings=tuple(reader.warnings),
         lines=reader.lines,

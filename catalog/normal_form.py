@@ -8,11 +8,13 @@ are dicts, as JSON makes them.
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from catalog import names
 from catalog.models import Task
 
 VERSION = 1
@@ -156,7 +158,7 @@ def from_data(data: Any) -> Definition:
     top = _need(data, dict, "the file")
     if top.get("version") != VERSION:
         raise Malformed(f"version: expected {VERSION}, found {top.get('version')!r:.40}")
-    name, pkg_name = _text(top, "harness"), _text(top, "pkg_name")
+    name, pkg_name = _name(top, "harness", names.HARNESS), _text(top, "pkg_name")
     shared = dict(_need(top.get("defaults"), dict, "defaults"))
     if "command" in top:
         shared["command"] = _text(top, "command")
@@ -177,7 +179,7 @@ def from_data(data: Any) -> Definition:
 
 def _task(harness: str, item: Any, shared: Mapping[str, Any], path: str) -> Task:
     data = _need(item, dict, path)
-    name = _text(data, "name", path)
+    name = _name(data, "name", names.TASK, path)
     differs = _need(data.get("differs", {}), dict, f"{path}.differs")
     defaults = merge(shared, differs)
     config = _need(defaults.get("config", {}), dict, f"{path}.differs.config")
@@ -197,6 +199,13 @@ def _task(harness: str, item: Any, shared: Mapping[str, Any], path: str) -> Task
         dates=_texts(data.get("dates", []), f"{path}.dates"),
         other=_need(data.get("other", {}), dict, f"{path}.other"),
     )
+
+
+def _name(data: Mapping[str, Any], key: str, allowed: re.Pattern[str], path: str = "") -> str:
+    name = _text(data, key, path)
+    if not allowed.fullmatch(name):
+        raise Malformed(f"{f'{path}.' if path else ''}{key}: not a name: {name!r:.80}")
+    return name
 
 
 def _texts(value: Any, path: str) -> tuple[str, ...]:

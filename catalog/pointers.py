@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from catalog.yaml_reading import DateText
+from catalog.yaml_text import DateText
 
 
 def pointer(*parts: str | int) -> str:
@@ -16,6 +16,25 @@ def pointer(*parts: str | int) -> str:
 def parts(text: str) -> list[str]:
     """The reverse; positions in lists stay text."""
     return [part.replace("~1", "/").replace("~0", "~") for part in text.split("/")[1:]]
+
+
+def put_dates(data: Mapping[str, Any], dates: Iterable[str]) -> Mapping[str, Any]:
+    """The reverse of `take_dates`. A pointer that leads to no text leads nowhere."""
+    for each in dates:
+        data = _with_date(data, parts(each))
+    return data
+
+
+def _with_date(value: Any, path: Sequence[str]) -> Any:
+    if not path:
+        return DateText(value) if isinstance(value, str) else value
+    head, *rest = path
+    if isinstance(value, Mapping) and head in value:
+        return {**value, head: _with_date(value[head], rest)}
+    if isinstance(value, list) and head.isdecimal() and int(head) < len(value):
+        at = int(head)
+        return [*value[:at], _with_date(value[at], rest), *value[at + 1 :]]
+    return value
 
 
 def take_dates(data: Mapping[str, Any]) -> tuple[dict[str, Any], tuple[str, ...]]:

@@ -25,6 +25,7 @@ __all__ = [
     "IR",
     "MAPPING",
     "Written",
+    "checksum",
     "find_root",
     "inspect",
     "load",
@@ -77,10 +78,15 @@ def require_verified(catalog: Catalog) -> None:
         )
 
 
+def checksum(raw: bytes) -> str:
+    """Of a mapping.toml: the sha256, in hex, of its bytes."""
+    return hashlib.sha256(raw).hexdigest()
+
+
 def inspect(root: Path) -> tuple[Catalog, tuple[Finding, ...]]:
     """The catalog, and in which ways mapping.toml, the index and the IR files don't agree."""
     mapping = _read(root / MAPPING) or b""
-    mapping_sha256 = hashlib.sha256(mapping).hexdigest()
+    mapping_sha256 = checksum(mapping)
     index, findings = read_index(root)
     if index is None:
         return Catalog(root=str(root), mapping_sha256=mapping_sha256, harnesses=()), tuple(findings)

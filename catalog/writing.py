@@ -10,7 +10,6 @@ import contextlib
 import hashlib
 import os
 import re
-import tempfile
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -18,12 +17,12 @@ from pathlib import Path
 
 from catalog import index as index_file
 from catalog import normal_form, yaml_text
+from catalog.atomic import TEMPORARY, replace_file
 from catalog.errors import UsageError
 from catalog.index import HarnessFile, Index, IndexEntry
 from catalog.models import Entry, Harness
 
 IR = "ir"
-_TEMPORARY = ".evaldock-"
 _PLAIN_NAME = re.compile(r"[a-z0-9](?:[a-z0-9._-]{0,98}[a-z0-9])?")
 # Names that Windows keeps for devices, and our own.
 _RESERVED = frozenset(
@@ -48,13 +47,13 @@ def write(root: Path, mapping_sha256: str, entries: Sequence[Entry]) -> Written:
     folder = root / IR
     folder.mkdir(parents=True, exist_ok=True)
     with _only_writer(folder):
-        changed = [f"{IR}/{name}" for name, data in texts.items() if _replace(folder / name, data)]
-        if _replace(folder / index_file.FILE_NAME, index):
+        changed = [f"{IR}/{name}" for name, data in texts.items() if replace_file(folder / name, data)]
+        if replace_file(folder / index_file.FILE_NAME, index):
             changed.append(f"{IR}/{index_file.FILE_NAME}")
         removed = [f"{IR}/{name}" for name in _leftovers(folder, keep=texts.keys())]
         for name in removed:
             (root / name).unlink(missing_ok=True)
-    return Written(changed=tuple(changed), removed=tuple(name for name in removed if _TEMPORARY not in name))
+    return Written(changed=tuple(changed), removed=tuple(name for name in removed if TEMPORARY not in name))
 
 
 def plan(mapping_sha256: str, entries: Sequence[Entry]) -> tuple[dict[str, bytes], bytes]:
@@ -131,32 +130,6 @@ def _refuse_conflicts(harnesses: Sequence[tuple[Entry, Harness]]) -> None:
             )
 
 
-def _replace(path: Path, data: bytes) -> bool:
-    """Whether the file had to change."""
-    with contextlib.suppress(FileNotFoundError):
-        if path.read_bytes() == data:
-            return False
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=_TEMPORARY)
-    try:
-        with os.fdopen(handle, "wb") as file:
-            file.write(data)
-            file.flush()
-            # The name must not outlive a power cut without the bytes.
-            os.fsync(file.fileno())
-        Path(name).chmod(0o666 & ~_umask())
-        Path(name).replace(path)
-    except BaseException:
-        Path(name).unlink(missing_ok=True)
-        raise
-    return True
-
-
-def _umask() -> int:
-    mask = os.umask(0)
-    os.umask(mask)
-    return mask
-
-
 def _leftovers(folder: Path, keep: object) -> list[str]:
     """IR files the index no longer names (only files of ours: sealed ones), and what a killed writer left."""
     kept = set(keep) | {index_file.FILE_NAME}  # type: ignore[call-overload]
@@ -167,7 +140,7 @@ def _leftovers(folder: Path, keep: object) -> list[str]:
             and path.name not in kept
             and yaml_text.sealed(path.read_bytes()) is not None
         )
-        if path.name.startswith(_TEMPORARY) or stray:
+        if path.name.startswith(TEMPORARY) or stray:
             found.append(path.name)
     return found
 

@@ -16,6 +16,8 @@ from typing import Any
 
 import yaml
 
+from catalog.yaml_text import DateText
+
 MAX_DEPTH = 64
 MAX_KEY = 256
 # What aliases may add, in rough bytes; a file without aliases is limited by its own size.
@@ -33,12 +35,6 @@ class YamlMistakes(ValueError):
     def __init__(self, problems: list[str]) -> None:
         super().__init__("; ".join(problems))
         self.problems = problems
-
-
-class DateText(str):
-    """The text of an unquoted YAML date or time, as a template renders it (`2024-07-01`)."""
-
-    __slots__ = ()
 
 
 @dataclass(frozen=True, slots=True)

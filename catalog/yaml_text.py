@@ -32,8 +32,15 @@ _SHORT = {'"': '\\"', "\\": "\\\\", "\n": "\\n", "\t": "\\t"}
 _SURROGATE = re.compile("[\ud800-\udfff]")
 
 
+class DateText(str):
+    """The text of an unquoted YAML date or time, as a template renders it (`2024-07-01`)."""
+
+    __slots__ = ()
+
+
 def dump(data: Mapping[str, Any]) -> str:
     """The text of `data`, a mapping of plain JSON data, ending in a newline; keys in the order they have.
+    A DateText stands unquoted.
 
     Raises ValueError for what JSON could not hold either: other types, infinite numbers, lone surrogates.
     """
@@ -97,7 +104,9 @@ def _sequence(items: Sequence[Any], indent: str) -> Iterator[str]:
 
 def _scalar(head: str, value: Any, indent: str) -> Iterator[str]:
     """`indent` is that of the lines of a block text below `head`."""
-    if isinstance(value, str):
+    if isinstance(value, DateText):
+        yield f"{head}{value}"
+    elif isinstance(value, str):
         if "\n" in value and _fits_literal(value):
             yield f"{head}|{'' if value.endswith(chr(10)) else '-'}"
             yield from (f"{indent}{line}" if line else "" for line in value.removesuffix("\n").split("\n"))
