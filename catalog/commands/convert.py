@@ -43,8 +43,8 @@ def convert(
     """Exchange catalogs with NeMo Evaluator Launcher (nel): its all_tasks_irs.yaml.
 
     With --from, harnesses go to the entries of mapping.toml that name their images; entries that are missing
-    are added. Where DIR (default: .) has no mapping.toml yet, the one that FILE was made from is taken over if
-    it is beside it. Imported entries count as such until `evaldock sync` has read their images.
+    are added. Where DIR (default: .) has no mapping.toml, the one beside FILE is taken over, if FILE was made
+    from it. Imported entries count as such until `evaldock sync` has read their images.
 
     \b
     Examples:
