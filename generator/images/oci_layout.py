@@ -127,7 +127,7 @@ class LayoutSource:
         return self._verified(descriptor.digest, data)
 
     def read_range(self, descriptor: Descriptor, start: int, length: int) -> bytes:
-        return self._read(_blob_name(descriptor.digest), start, length)
+        return self._read(blob_name(descriptor.digest), start, length)
 
     def referrers(self, subject: Digest, artifact_type: str) -> Sequence[Descriptor]:
         """Manifests that index.json lists with this subject, and those under the subject's fallback tag."""
@@ -152,7 +152,7 @@ class LayoutSource:
         return tuple(found.values())
 
     def manifest(self, digest: Digest) -> bytes:
-        data = self._read(_blob_name(digest), 0, MAX_MANIFEST + 1)
+        data = self._read(blob_name(digest), 0, MAX_MANIFEST + 1)
         if len(data) > MAX_MANIFEST:
             raise Refused(f"{digest} is too large for a manifest", place=self._place)
         return self._verified(digest, data)
@@ -183,15 +183,16 @@ class LayoutSource:
         self._version_checked = True
 
     def _named(self, index: Index) -> Listed:
-        """What the tag stands for; without a tag the only image there is."""
+        """What the tag stands for; without a tag the only image there is, else `latest`."""
         entries = [entry for entry in index.entries if not entry.artifact_type]
         if self._tag is None and len(entries) == 1:
             return entries[0]
         names = [entry.descriptor.annotations.get(REF_NAME, "") for entry in entries]
         # Some tools write the image's full name there instead of the tag alone.
+        tag = self._tag or "latest"
         for known in (names, [name.rpartition(":")[2] for name in names]):
-            if self._tag is not None and self._tag in known:
-                return entries[known.index(self._tag)]
+            if tag in known:
+                return entries[known.index(tag)]
         tags = ", ".join(sorted(filter(None, names))) or "none with a tag"
         raise NotFound(
             f"no image {self._tag!r} in the layout"
@@ -239,5 +240,5 @@ def read_at(file: int, start: int, length: int) -> bytes:
     return b"".join(parts)
 
 
-def _blob_name(digest: Digest) -> str:
+def blob_name(digest: Digest) -> str:
     return f"blobs/{digest.algorithm}/{digest.hex}"
