@@ -9,6 +9,7 @@ theme, options, other extensions, navigation, checksums of scripts.
 from __future__ import annotations
 
 import hashlib
+import sys
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import partial
@@ -26,7 +27,7 @@ from generator.site.addresses import BENCHMARKS, BROWSE, ROOT, SEARCH_SCRIPT
 from generator.site.defaults import default_rows
 from generator.site.documents import write_if_changed
 from generator.site.fingerprints import fingerprint, of_our_code
-from generator.site.output import remove
+from generator.site.output import sweep
 from generator.site.pages import Site, files_of
 from generator.site.scripts import command_script
 from generator.site.search_data import search_data, search_script
@@ -95,17 +96,17 @@ def pages(app: Sphinx) -> Iterator[tuple[str, dict[str, Any], str]]:
         return
     domain = cast("EvalDomain", app.env.domains["eval"])
     site, memory, outdir = domain.site, domain.memory, Path(app.outdir)
-    made = [_output_name(builder, document) for document in site.harness_at]
+    made = {_output_name(builder, document) for document in app.env.found_docs}
     for address, data in _site_files(site, app.config.html_title or app.config.project):
         write_if_changed(outdir / address, data)
-        made.append(address)
+        made.add(address)
     shell = _shell(builder, Path(app.doctreedir))
     keys: dict[str, str] = {}
     outdated: list[Page] = []
     for page in _all_pages(site):
         keys[page.name] = fingerprint(page.key, shell)
         files = (_output_name(builder, page.name), *page.beside)
-        made += files
+        made.update(files)
         if memory.keys.get(page.name) != keys[page.name] or not memory.left_alone(outdir, files):
             outdated.append(page)
     logger.info("pages of the catalog: %d to write, %d unchanged", len(outdated), len(keys) - len(outdated))
@@ -113,13 +114,22 @@ def pages(app: Sphinx) -> Iterator[tuple[str, dict[str, Any], str]]:
         for address, make in page.beside.items():
             write_if_changed(outdir / address, make())
         yield page.name, _context(page, site), TEMPLATE
-    remove(outdir, sorted(set(memory.files) - set(made)))
-    memory.keys, memory.files = keys, made
+    sweep(outdir, (f"{ROOT}/tasks", f"{ROOT}/harnesses"), keep=made)
+    memory.keys = keys
 
 
 def _with_progress(app: Sphinx, outdated: list[Page]) -> Iterator[Page]:
-    label = "writing pages of the catalog... "
-    return status_iterator(outdated, label, "darkgreen", len(outdated), app.verbosity, lambda page: page.name)
+    if sys.stdout.isatty():
+        label = "writing pages of the catalog... "
+        yield from status_iterator(
+            outdated, label, "darkgreen", len(outdated), app.verbosity, lambda page: page.name
+        )
+        return
+    # Where no line can be written over, ten thousand of them would bury everything else.
+    for number, page in enumerate(outdated, start=1):
+        yield page
+        if number % 1000 == 0:
+            logger.info("pages of the catalog: %d of %d written", number, len(outdated))
 
 
 def _context(page: Page, site: Site) -> dict[str, Any]:
@@ -178,7 +188,7 @@ def _beside_task(site: Site, harness: Harness, task: Task) -> dict[str, Callable
 
     def whole() -> bytes:
         addresses = site.address_of(page), site.address_of(harness_page)
-        return exports.json_file(exports.task_data(harness, task, *addresses))
+        return exports.json_file(exports.task_whole(harness, task, *addresses))
 
     return {files.json: whole, files.csv: lambda: exports.defaults_csv(default_rows(task))}
 
@@ -196,7 +206,7 @@ def _site_files(site: Site, title: str) -> Iterator[tuple[str, bytes]]:
         whole += table
         page = addresses.harness(harness)
         files = files_of(page, command_of=page)
-        about = exports.harness_data(harness, address_of(page))
+        about = exports.harness_about(harness, address_of(page))
         yield files.json, exports.json_file(about | {"tasks": table})
         yield files.csv, exports.task_table_csv(table)
         if harness.command is not None:

@@ -13,10 +13,12 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 from catalog.models import Catalog, Harness, Task
+from catalog.selection import Listed
+from catalog.views import harness_data, task_data
 from generator.site.addresses import BENCHMARKS, Addresses
 from generator.site.defaults import DefaultRow, json_text
 from generator.site.registries import registry_page
-from generator.site.text import clean, plain, shorten, web_address
+from generator.site.text import clean, plain, shorten
 
 SCHEMA_VERSION = 1
 Address = Callable[[str], str]
@@ -36,43 +38,18 @@ def catalog_data(catalog: Catalog, addresses: Addresses, address_of: Address) ->
         "version": SCHEMA_VERSION,
         "mapping_sha256": catalog.mapping_sha256,
         "harnesses": [
-            harness_data(harness, address_of(addresses.harness(harness)))
+            harness_about(harness, address_of(addresses.harness(harness)))
             | {"tasks": [_task_in_harness(harness, task, addresses, address_of) for task in harness.tasks]}
             for harness in catalog.harnesses
         ],
     }
 
 
-def harness_data(harness: Harness, page: str) -> dict[str, Any]:
-    """`page`: its address below the site's root."""
-    image = harness.image
-    return {
-        "name": harness.name,
-        "title": harness.title,
-        "description": harness.description,
-        "url": web_address(harness.url),
-        "page": page,
-        "entry": harness.entry,
-        "state": str(harness.state),
-        "reason": harness.reason,
-        "pkg_name": harness.pkg_name,
-        "packages": list(harness.packages),
-        "abilities": list(harness.abilities),
-        "image": {
-            "container": image.container,
-            "digest": image.digest or None,
-            "manifest_digest": image.manifest_digest or None,
-            "platform": image.platform or None,
-            "platforms": list(image.platforms),
-            "complete": image.complete,
-            "registry_page": registry_page(image.container),
-        },
-        "sources": [
-            {"path": source.path, "layer": source.layer, "sha256": source.sha256}
-            for source in harness.sources
-        ],
-        "command": harness.command,
-    }
+def harness_about(harness: Harness, page: str) -> dict[str, Any]:
+    """What listings print of a harness, and what only a site knows. `page`: its address below the root."""
+    about = harness_data(harness)
+    about["image"] |= {"registry_page": registry_page(harness.image.container)}
+    return about | {"title": harness.title, "page": page, "command": harness.command}
 
 
 def _task_in_harness(
@@ -80,35 +57,19 @@ def _task_in_harness(
 ) -> dict[str, Any]:
     own = {} if task.command == harness.command else {"command": task.command}
     defaults = {key: value for key, value in task.defaults.items() if key not in _OF_HARNESS}
-    return {**_task_facts(task, address_of(addresses.task(task))), "defaults": defaults, **own}
+    page = address_of(addresses.task(task))
+    return {**task_data(Listed(harness, task)), "page": page, "defaults": defaults, **own}
 
 
 # The same for every task of a harness, or said under a name of its own.
 _OF_HARNESS = ("command", "framework_name", "pkg_name")
 
 
-def _task_facts(task: Task, page: str) -> dict[str, Any]:
-    return {
-        "id": task.id,
-        "name": task.name,
-        "title": task.title,
-        "description": task.description,
-        "internal": task.internal,
-        "endpoint_types": list(task.endpoint_types),
-        "capabilities": list(task.capabilities),
-        "page": page,
-    }
-
-
-def task_data(harness: Harness, task: Task, page: str, harness_page: str) -> dict[str, Any]:
-    """The file beside a task's page: the task whole, command too, and which image it is in."""
-    return {
-        **_task_facts(task, page),
-        "harness": harness.name,
-        "harness_page": harness_page,
-        "image": {"container": harness.image.container, "digest": harness.image.digest or None},
-        "defaults": dict(task.defaults),
-    }
+def task_whole(harness: Harness, task: Task, page: str, harness_page: str) -> dict[str, Any]:
+    """The file beside a task's page: the effective task with its command, and which image it is in."""
+    image = {"container": harness.image.container, "digest": harness.image.digest or None}
+    about = {**task_data(Listed(harness, task)), "page": page, "harness_page": harness_page, "image": image}
+    return about | {"defaults": dict(task.defaults)}
 
 
 def defaults_csv(rows: Sequence[DefaultRow]) -> bytes:

@@ -20,13 +20,11 @@ VERSION = 1
 
 @dataclass(slots=True)
 class Memory:
-    """`outdir` is the folder that all this was true of. `keys`: of each collected page. `files`: all that
-    this extension made, relative to it. `shell`: of what surrounds the documents. `contents`: of each file,
-    when it was last changed (ns), its size and its sha256."""
+    """`outdir` is the folder that all this was true of. `keys`: of each collected page. `shell`: of what
+    surrounds the documents. `contents`: of each file, when it was last changed (ns), its size, its sha256."""
 
     outdir: str
     keys: dict[str, str] = field(default_factory=dict)
-    files: list[str] = field(default_factory=list)
     shell: str = ""
     contents: dict[str, tuple[int, int, str]] = field(default_factory=dict)
 
@@ -59,22 +57,25 @@ class Memory:
         (folder / FILE_NAME).unlink(missing_ok=True)
 
     def save(self, folder: Path) -> None:
-        data = {name: getattr(self, name) for name in ("outdir", "keys", "files", "shell", "contents")}
+        data = {name: getattr(self, name) for name in ("outdir", "keys", "shell", "contents")}
         write_if_changed(
             folder / FILE_NAME, json.dumps({"version": VERSION} | data, separators=(",", ":")).encode()
         )
 
 
-def remove(outdir: Path, files: Iterable[str]) -> None:
-    """Removes files, and the folders that they leave empty."""
-    for name in files:
-        path = outdir / name
-        path.unlink(missing_ok=True)
-        for folder in path.relative_to(outdir).parents[:-1]:
-            try:
-                (outdir / folder).rmdir()
-            except OSError:
-                break
+def sweep(outdir: Path, folders: Iterable[str], keep: set[str]) -> None:
+    """Removes from folders below `outdir` all files but those to keep, then the folders that are left empty:
+    pages of what is no longer in the catalog, also those of a build that nobody remembers."""
+    for folder in folders:
+        for path, _ in _files(outdir / folder):
+            if path.relative_to(outdir).as_posix() in keep:
+                continue
+            path.unlink()
+            for above in path.relative_to(outdir).parents[:-1]:
+                try:
+                    (outdir / above).rmdir()
+                except OSError:
+                    break  # not empty
 
 
 def keep_times(outdir: Path, memory: Memory, floors: dict[str, int], skip: Path) -> None:
@@ -82,12 +83,13 @@ def keep_times(outdir: Path, memory: Memory, floors: dict[str, int], skip: Path)
     copies a site by its times copies what changed. `floors`: times (ns) that a file must stay above, because
     its maker would take it for outdated. `skip`: a folder below `outdir` that isn't output."""
     contents: dict[str, tuple[int, int, str]] = {}
-    for name, status in _files(outdir, skip):
+    for path, status in _files(outdir, skip):
+        name = path.relative_to(outdir).as_posix()
         time, size, digest = memory.contents.get(name, (0, -1, ""))
         if (status.st_mtime_ns, status.st_size) != (time, size):
-            now = hashlib.sha256((outdir / name).read_bytes()).hexdigest()
+            now = hashlib.sha256(path.read_bytes()).hexdigest()
             if now == digest and time > floors.get(name, 0):
-                os.utime(outdir / name, ns=(status.st_atime_ns, time))
+                os.utime(path, ns=(status.st_atime_ns, time))
             else:
                 time = status.st_mtime_ns
             size, digest = status.st_size, now
@@ -95,8 +97,8 @@ def keep_times(outdir: Path, memory: Memory, floors: dict[str, int], skip: Path)
     memory.contents = contents
 
 
-def _files(outdir: Path, skip: Path) -> Iterator[tuple[str, os.stat_result]]:
-    folders = [outdir]
+def _files(top: Path, skip: Path | None = None) -> Iterator[tuple[Path, os.stat_result]]:
+    folders = [top] if top.is_dir() else []
     while folders:
         with os.scandir(folders.pop()) as entries:
             for entry in entries:
@@ -105,4 +107,4 @@ def _files(outdir: Path, skip: Path) -> Iterator[tuple[str, os.stat_result]]:
                     if path != skip:
                         folders.append(path)
                 elif entry.is_file(follow_symlinks=False):
-                    yield path.relative_to(outdir).as_posix(), entry.stat()
+                    yield path, entry.stat()
