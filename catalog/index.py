@@ -13,6 +13,7 @@ from typing import Any
 from catalog.models import Entry, EntryState, FrameworkSource, Image, MappingEntry
 
 VERSION = 1
+FOLDER = "ir"
 FILE_NAME = "index.yaml"
 _SAFE_FILE = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,150}\.yaml")
 

@@ -10,7 +10,6 @@ import contextlib
 import hashlib
 import json
 import os
-import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -48,6 +47,8 @@ def _parse(data: bytes) -> Any:
 
 
 def _keep(path: Path, body: bytes) -> None:
+    import tempfile  # noqa: PLC0415 # not needed when the cache is full
+
     path.parent.mkdir(parents=True, exist_ok=True)
     handle, name = tempfile.mkstemp(dir=path.parent, prefix=".")
     try:

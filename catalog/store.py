@@ -7,9 +7,10 @@ wrong. Only the standard library is needed when the cache knows the files; PyYAM
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from catalog import index as index_file
 from catalog import normal_form, yaml_text
@@ -18,22 +19,11 @@ from catalog.findings import Finding, Severity
 from catalog.index import HarnessFile, Index
 from catalog.models import Catalog, Entry, Harness
 from catalog.parsed import Unreadable, parsed
-from catalog.writing import IR, Written, write
 
-__all__ = [
-    "INDEX",
-    "IR",
-    "MAPPING",
-    "Written",
-    "checksum",
-    "find_root",
-    "inspect",
-    "load",
-    "read_index",
-    "require_verified",
-    "write",
-]
+if TYPE_CHECKING:
+    from catalog.writing import Written
 
+IR = index_file.FOLDER
 INDEX = f"{IR}/{index_file.FILE_NAME}"
 MAPPING = "mapping.toml"
 SYNC_HINT = "run `evaldock sync`"
@@ -65,6 +55,13 @@ def load(root: Path) -> Catalog:
     """The catalog at `root`. Never raises for an IR that doesn't verify or can't be read: see `problems`."""
     catalog, findings = inspect(root)
     return replace(catalog, problems=tuple(str(finding) for finding in findings))
+
+
+def write(root: Path, mapping_sha256: str, entries: Sequence[Entry]) -> Written:
+    """See `catalog.writing.write`."""
+    from catalog import writing  # noqa: PLC0415 # listing a catalog writes nothing
+
+    return writing.write(root, mapping_sha256, entries)
 
 
 def require_verified(catalog: Catalog) -> None:

@@ -22,7 +22,7 @@ from catalog.errors import UsageError
 from catalog.index import HarnessFile, Index, IndexEntry
 from catalog.models import Entry, Harness
 
-IR = "ir"
+IR = index_file.FOLDER
 _PLAIN_NAME = re.compile(r"[a-z0-9](?:[a-z0-9._-]{0,98}[a-z0-9])?")
 # Names that Windows keeps for devices, and our own.
 _RESERVED = frozenset(
