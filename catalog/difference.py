@@ -199,6 +199,7 @@ def _harness_record(harness: Harness) -> dict[str, Any]:
         "packages": list(harness.packages),
         "abilities": list(harness.abilities),
         "state": str(harness.state),
+        "other": harness.other,
     }
 
 
@@ -212,6 +213,7 @@ def _task_records(old: Listed, new: Listed) -> tuple[dict[str, Any], dict[str, A
             "description": one.task.description,
             "internal": one.task.internal,
             "dates": list(one.task.dates),
+            "other": one.task.other,
             **{key: value for key, value in one.task.defaults.items() if key not in hidden},
         }
         for one in (old, new)

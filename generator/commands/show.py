@@ -50,9 +50,9 @@ def show(*, task: str, rendered: bool, image: str | None, catalog_dir: Path | No
 
 
 def _rendered(listed: Listed) -> str:
-    from catalog.rendering import render_example  # noqa: PLC0415 # Jinja2, which a plain `show` doesn't need
+    from catalog.rendering import example  # noqa: PLC0415 # Jinja2, which a plain `show` doesn't need
 
-    return render_example(listed.task)
+    return example(listed.task)
 
 
 def _head(listed: Listed, columns: int) -> list[str]:
