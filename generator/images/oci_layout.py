@@ -94,16 +94,16 @@ class LayoutSource:
         self._digest = digest
         self._place = place
         self._lock = threading.Lock()
+        self._found: Descriptor | None = None
         self._version_checked = False
 
     def head(self) -> Digest | None:
-        return self._digest or self._named(self._index()).descriptor.digest
+        return self._digest or self._named().digest
 
     def resolve(self, platform: str | None) -> ResolvedImage:
         digest, declared = self._digest, ""
         if digest is None:
-            named = self._named(self._index()).descriptor
-            digest, declared = named.digest, named.media_type
+            digest, declared = self._named().digest, self._named().media_type
         return resolve(
             self.manifest(digest),
             digest=digest,
@@ -182,7 +182,13 @@ class LayoutSource:
             raise Refused(f"image layout version {version!r} is not known", place=self._place)
         self._version_checked = True
 
-    def _named(self, index: Index) -> Listed:
+    def _named(self) -> Descriptor:
+        # Looked up once: every answer is about the same image, even if the tag moves meanwhile.
+        if self._found is None:
+            self._found = self._look_up(self._index()).descriptor
+        return self._found
+
+    def _look_up(self, index: Index) -> Listed:
         """What the tag stands for; without a tag the only image there is, else `latest`."""
         entries = [entry for entry in index.entries if not entry.artifact_type]
         if self._tag is None and len(entries) == 1:

@@ -70,6 +70,22 @@ def test_what_is_there_is_named_when_it_is_not_what_was_asked_for(layout: Layout
     assert str(wrong.value) == f"oci:{layout.root}:3.0: no image '3.0' in the layout\n  it holds: 1.0, 2.0"
 
 
+def test_without_a_tag_latest_is_meant_where_there_are_several(layout: Layout) -> None:
+    layout.image(LAYER, tag="1.0")
+    latest = layout.image(OTHER, tag="latest")
+    assert str(opened(layout).head()) == latest
+
+
+def test_a_tag_that_moves_moves_no_open_image(layout: Layout) -> None:
+    digest = layout.image(LAYER, tag="1.0")
+    source = opened(layout, ":1.0")
+    assert str(source.head()) == digest
+    layout.listed.clear()
+    layout.image(OTHER, tag="1.0")
+    assert str(source.resolve(None).digest) == digest
+    assert str(opened(layout, ":1.0").head()) != digest
+
+
 def test_an_empty_layout(layout: Layout) -> None:
     with pytest.raises(NotFound, match="the layout holds 0 images"):
         opened(layout).head()
