@@ -76,7 +76,9 @@ class Authenticator:
                 place=self._place(repository),
             )
         chosen = next((challenge for challenge in known if challenge.scheme == "bearer"), known[0])
-        self._challenge = chosen
+        # Its scope is about this request; for the next repository only the rest of it is known.
+        rest = {name: value for name, value in chosen.parameters.items() if name != "scope"}
+        self._challenge = Challenge(chosen.scheme, rest)
         return self._renew(chosen, repository, actions, meter, used=used)
 
     def advice(self, repository: str) -> str:

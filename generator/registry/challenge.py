@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 _SEPARATORS = re.compile(r"[\s,]*")
-_SCHEME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
+_SCHEME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+(?=[\s,]|$)")
 # A value may hold a comma or an escaped quote, as in scope="repository:a/b:pull,push". The unquoted form is
 # wider than the RFC's token: some registries leave the quotes off a realm's address.
 _PARAMETER = re.compile(r'([!#$%&\'*+.^_`|~0-9A-Za-z-]+)\s*=\s*(?:"((?:[^"\\]|\\.)*)"|([^\s,"]+))', re.DOTALL)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 import random
+import ssl
 import threading
 import time
 from collections.abc import Callable, Mapping
@@ -211,29 +212,38 @@ def _passing(error: Exception) -> bool:
 
 def _reason(error: Exception, policy: Policy) -> str:
     """In words of our own: the libraries' messages quote addresses with their queries."""
-    inner: Any = error
-    while (
-        deeper := getattr(inner, "reason", None) or next(iter(getattr(inner, "args", ())), None)
-    ) and isinstance(deeper, Exception):
-        inner = deeper
-    match inner:
-        case HttpError():
-            return f"it answered {inner.status}"
-        case Broken():
-            return str(inner)
-        case urllib3.exceptions.NameResolutionError():
-            return "its name can't be resolved"
-        case requests.ConnectTimeout() | urllib3.exceptions.ConnectTimeoutError():
-            return f"no connection within {policy.connect:g} seconds"
-        case requests.Timeout() | urllib3.exceptions.ReadTimeoutError():
-            return f"no answer within {policy.read:g} seconds"
-        case OSError() if inner.strerror:
-            return inner.strerror.lower()
-        case urllib3.exceptions.NewConnectionError():
-            return "connection refused"
-        case requests.exceptions.SSLError() | urllib3.exceptions.SSLError():
-            return "its certificate can't be verified"
+    for inner in reversed(_causes(error)):  # the innermost knows best
+        match inner:
+            case HttpError():
+                return f"it answered {inner.status}"
+            case Broken():
+                return str(inner)
+            case ssl.SSLCertVerificationError():
+                return "its certificate can't be verified"
+            case ssl.SSLError():
+                return "it doesn't speak TLS, or not as it should"
+            case urllib3.exceptions.NameResolutionError():
+                return "its name can't be resolved"
+            case ConnectionRefusedError():
+                return "connection refused"
+            case urllib3.exceptions.ConnectTimeoutError():
+                return f"no connection within {policy.connect:g} seconds"
+            case urllib3.exceptions.ReadTimeoutError():
+                return f"no answer within {policy.read:g} seconds"
     return "the connection was lost"
+
+
+def _causes(error: BaseException) -> list[BaseException]:
+    """From the outermost to the innermost, however the libraries have wrapped them."""
+    found = [error]
+    while len(found) < 10:
+        last = found[-1]
+        candidates = (getattr(last, "reason", None), *last.args[:2], last.__cause__)
+        deeper = next((one for one in candidates if isinstance(one, BaseException)), None)
+        if deeper is None:
+            break
+        found.append(deeper)
+    return found
 
 
 class _WithoutQueries(logging.Filter):

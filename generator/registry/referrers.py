@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from urllib.parse import urlencode, urljoin
+from urllib.parse import urlencode
 
 from catalog.errors import Refused
 from catalog.references import Digest
@@ -12,7 +12,7 @@ from generator.images.source import Descriptor
 from generator.registry.body import Body, Meter
 from generator.registry.client import RegistryClient
 from generator.registry.http import HttpError
-from generator.registry.urls import origin
+from generator.registry.urls import joined, origin
 
 _MAX_PAGES = 10
 _NEXT = re.compile(r'<([^<>]{1,2000})>\s*;\s*rel="?next"?')
@@ -95,7 +95,7 @@ def _from_api(
 
 def _next(body: Body) -> list[str]:
     found = _NEXT.search(body.headers.get("Link", ""))
-    return [urljoin(body.url, found[1])] if found else []
+    return [joined(body.url, found[1])] if found else []
 
 
 def _read(body: Body) -> tuple[bytes, str]:

@@ -76,6 +76,12 @@ class RegistrySource:
             declared=media_type,
         )
 
+    def platforms(self) -> tuple[str, ...]:
+        """Those of an index; none for a lone manifest, which doesn't know its own."""
+        _, raw, media_type = self._fetch_root()
+        found = manifests.parse(raw, str(self.ref), media_type)
+        return found.platforms if isinstance(found, manifests.Index) else ()
+
     def blob(self, descriptor: Descriptor) -> bytes:
         """See the protocol. At most 32 MiB. Small ones are kept for the life of this source."""
         kept = self._blobs.get(descriptor.digest)

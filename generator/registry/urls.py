@@ -43,9 +43,17 @@ def redirected(current: str, location: str) -> str:
     Plain http is followed only from a loopback server to a loopback server: from anywhere else it would be a
     downgrade, or a foreign server's reach into this machine.
     """
-    target = urljoin(current, location)
+    target = joined(current, location)
     check_address(current, target, "redirects")
     return target
+
+
+def joined(current: str, location: str) -> str:
+    """An address as a server at `current` writes it, made whole. Raises Refused."""
+    try:
+        return urljoin(current, location)
+    except ValueError:
+        raise Refused("a server named an address that is none", place=shown(current)) from None
 
 
 def check_address(current: str, target: str, verb: str) -> None:

@@ -62,6 +62,7 @@ class FakeRegistry:
         self.redirect_blobs = False
         self.redirect_status = 307
         self.digest_header = True
+        self.most_in_a_range = 0  # bytes; a 206 may hold less than was asked for
         self.latency = 0.0
         self.faults: list[Fault] = []
         self.log: list[Logged] = []
@@ -74,6 +75,7 @@ class FakeRegistry:
         ] = {}  # repository, digest → media type, bytes
         self.tags: dict[tuple[str, str], str] = {}
         self.uploads: dict[str, bytes] = {}
+        self.at_once = self.most_at_once = 0  # requests being answered, now and at the most
         self.lock = threading.RLock()
         self._main = Server(self, signed=False)
         self._other = Server(self, signed=True)
@@ -99,6 +101,11 @@ class FakeRegistry:
 
     def reference(self, repository: str, *, tag: str = "", digest: str = "") -> str:
         return f"{self.host}/{repository}{':' + tag if tag else ''}{'@' + digest if digest else ''}"
+
+    @property
+    def connections(self) -> int:
+        """How many the first host has accepted."""
+        return self._main.connections
 
     # What it holds
 

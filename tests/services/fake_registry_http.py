@@ -35,6 +35,10 @@ class Server:
     def host(self) -> str:
         return f"127.0.0.1:{self._server.server_port}"
 
+    @property
+    def connections(self) -> int:
+        return self._server.accepted
+
     def start(self) -> None:
         self._thread.start()
 
@@ -51,9 +55,11 @@ class _Listener(ThreadingHTTPServer):
 
     def __init__(self, *arguments: Any) -> None:
         super().__init__(*arguments)
+        self.accepted = 0
         self._open: set[socket.socket] = set()
 
     def process_request(self, request: Any, client_address: Any) -> None:
+        self.accepted += 1
         self._open.add(request)
         super().process_request(request, client_address)
 
@@ -96,8 +102,14 @@ class _Handler(BaseHTTPRequestHandler):
         )
         with self.registry.lock:
             self.registry.log.append(self.logged)
-        time.sleep(self.registry.latency)
-        self._answer_or_fail()
+            self.registry.at_once += 1
+            self.registry.most_at_once = max(self.registry.most_at_once, self.registry.at_once)
+        try:
+            time.sleep(self.registry.latency)
+            self._answer_or_fail()
+        finally:
+            with self.registry.lock:
+                self.registry.at_once -= 1
 
     # The names that http.server calls.
     do_GET = do_HEAD = do_POST = do_PUT = do_PATCH = do_DELETE = _serve  # noqa: N815
@@ -298,6 +310,8 @@ class _Handler(BaseHTTPRequestHandler):
             start, end = int(asked[1]), min(int(asked[2] or size), size - 1)
         else:
             start, end = max(0, size - int(asked[2])), size - 1
+        if self.registry.most_in_a_range:
+            end = min(end, start + self.registry.most_in_a_range - 1)
         if start > end:
             self._reply(416, b"", {"Content-Range": f"bytes */{size}"})
             return
