@@ -20,8 +20,9 @@ from generator.images.source import Cost, Descriptor, ResolvedImage
 from generator.images.spool import need_space, spool
 from generator.images.tar_files import TarFiles
 
-# An engine prepares the whole archive before its first byte comes.
-_TIMEOUT = 900
+# In seconds, for an answer to begin. An engine prepares the whole archive before its first byte comes.
+_TIMEOUT = 30
+_SAVE_TIMEOUT = 900
 _PIECE = 2 << 20
 _MOST_SAVED = 256 << 30
 _HEX = re.compile(r"[0-9a-f]{64}")
@@ -94,6 +95,7 @@ class DockerDaemonSource:
     def _stream(self) -> Iterator[bytes]:
         try:
             self.cost.requests += 1
+            self._client.api.timeout = _SAVE_TIMEOUT
             for chunk in self._image.save(chunk_size=_PIECE):
                 self.cost.bytes += len(chunk)
                 yield chunk

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import json
+import sys
 import threading
 from collections.abc import Iterator
 from contextlib import ExitStack, closing
@@ -13,7 +14,7 @@ from typing import Any, Protocol
 
 import pytest
 
-from catalog.errors import NotFound, Refused, Unreachable
+from catalog.errors import NotFound, Refused, Unreachable, UsageError
 from catalog.references import Digest, ImageRef
 from generator.images import spool
 from generator.images.open import open_image
@@ -108,6 +109,15 @@ def test_no_engine(monkeypatch: pytest.MonkeyPatch, opened: Open, host: str) -> 
     assert unreachable.value.hint == "is it running, and may you use it? DOCKER_HOST says where it is"
     del unreachable
     gc.collect()
+
+
+def test_without_the_sdk(monkeypatch: pytest.MonkeyPatch, opened: Open) -> None:
+    monkeypatch.setitem(sys.modules, "docker", None)
+    with pytest.raises(UsageError) as missing:
+        opened("name:1").head()
+    assert str(missing.value) == (
+        "reading docker-daemon: images needs the docker SDK\n  pip install 'evaldock[docker]'"
+    )
 
 
 class FakeEngine:
