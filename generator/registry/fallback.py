@@ -1,7 +1,8 @@
 """Writing the referrers tag schema of the distribution-spec, for registries without the referrers API.
 
-The tag holds an index that others write to as well: what stands there stays as it is, and after writing it is
-read again, because registries offer no way to write only if nothing has changed.
+The tag holds an index that others write to as well, and registries offer no way to write only if nothing has
+changed. So what stands there stays as it is, and some time after writing it is read again: whoever had read
+the index before that has written it by then.
 """
 
 from __future__ import annotations
@@ -20,7 +21,8 @@ from generator.registry.client import RegistryClient
 from generator.registry.http import HttpError
 from generator.registry.referrers import fallback_tag
 
-_ATTEMPTS = 5
+_ATTEMPTS = 4
+_SETTLED = (0.2, 0.4)  # seconds
 
 
 def add_to_index(
@@ -34,7 +36,7 @@ def add_to_index(
     tag = fallback_tag(subject)
     place = f"{client.registry}/{repository}:{tag}"
     path = f"/v2/{repository}/manifests/{tag}"
-    for attempt in range(_ATTEMPTS):
+    for _ in range(_ATTEMPTS):
         index = _read(client, repository, path, place, meter)
         if any(one.get("digest") == entry["digest"] for one in index["manifests"]):
             return
@@ -43,8 +45,7 @@ def add_to_index(
         if len(data) > MAX_MANIFEST:
             raise Refused("the list of referrers would grow too large", place=place)
         _put(client, repository, path, data, meter)
-        if attempt:
-            time.sleep(random.uniform(0, 0.2 * attempt))  # noqa: S311 # spreads writers, hides nothing
+        time.sleep(random.uniform(*_SETTLED))  # noqa: S311 # spreads writers, hides nothing
     written = _read(client, repository, path, place, meter)
     if not any(one.get("digest") == entry["digest"] for one in written["manifests"]):
         raise Unreachable(

@@ -12,7 +12,7 @@ from catalog.errors import NotFound, Refused
 from catalog.references import Digest
 from generator.images.source import ImageSource
 from generator.registry.source import RegistrySource
-from services.fake_registry import DOCKER_INDEX, DOCKER_MANIFEST, Bearer, FakeRegistry
+from services.fake_registry import DOCKER_INDEX, DOCKER_MANIFEST, INDEX, MANIFEST, Bearer, FakeRegistry
 
 Open = Callable[[str], RegistrySource]
 
@@ -38,9 +38,9 @@ def test_a_lone_manifest(fake: FakeRegistry, open_source: Open) -> None:
 
 @pytest.mark.parametrize("docker", [True, False])
 def test_an_index(fake: FakeRegistry, open_source: Open, docker: bool) -> None:
-    kinds = {"media_type": DOCKER_MANIFEST} if docker else {}
+    kind, index_kind = (DOCKER_MANIFEST, DOCKER_INDEX) if docker else (MANIFEST, INDEX)
     images = [
-        fake.add_image("a/b", [fake.add_blob("a/b", platform.encode())], platform=platform, **kinds)
+        fake.add_image("a/b", [fake.add_blob("a/b", platform.encode())], platform=platform, media_type=kind)
         for platform in ("linux/arm64", "linux/amd64")
     ]
     attestation = {
@@ -48,9 +48,7 @@ def test_an_index(fake: FakeRegistry, open_source: Open, docker: bool) -> None:
         "platform": {"os": "unknown", "architecture": "unknown"},
         "annotations": {"vnd.docker.reference.type": "attestation-manifest"},
     }
-    index = fake.add_index(
-        "a/b", [*images, attestation], tag="1", **({"media_type": DOCKER_INDEX} if docker else {})
-    )
+    index = fake.add_index("a/b", [*images, attestation], tag="1", media_type=index_kind)
     source = open_source(fake.reference("a/b", tag="1"))
     image = source.resolve(None)
     assert (str(image.digest), str(image.manifest_digest)) == (index["digest"], images[1]["digest"])
@@ -163,9 +161,10 @@ def test_images_by_sha512(fake: FakeRegistry, open_source: Open) -> None:
 
 
 def test_no_such_tag(fake: FakeRegistry, open_source: Open) -> None:
-    for ask in (lambda source: source.head(), lambda source: source.resolve(None)):
+    source = open_source(fake.reference("a/b", tag="absent"))
+    for ask in (source.head, source.platforms):
         with pytest.raises(NotFound) as caught:
-            ask(open_source(fake.reference("a/b", tag="absent")))
+            ask()
         assert str(caught.value).startswith(f"{fake.host}/a/b: tag 'absent' doesn't exist")
 
 

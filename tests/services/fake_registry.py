@@ -59,6 +59,7 @@ class FakeRegistry:
         self.referrers = True
         self.referrers_filter = True
         self.referrers_page = 0
+        self.referrers_annotations = True
         self.redirect_blobs = False
         self.redirect_status = 307
         self.digest_header = True
@@ -218,7 +219,7 @@ class FakeRegistry:
                 "digest": digest,
                 "size": len(data),
                 "artifactType": kind,
-                "annotations": manifest.get("annotations", {}),
+                "annotations": manifest.get("annotations", {}) if self.referrers_annotations else {},
             }
             found.append(descriptor)
         return found
