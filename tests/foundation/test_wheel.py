@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import subprocess
 import sys
 import zipfile
@@ -50,11 +49,11 @@ def test_it_works_where_nothing_else_is_installed(wheel: Path, tmp_path: Path) -
     """Only the light requirements: no Sphinx, no oras, no docker."""
     venv = tmp_path / "venv"
     uv = [sys.executable, "-m", "uv", "--no-config", "--quiet"]
-    environment = {**os.environ, "VIRTUAL_ENV": str(venv)}
+    into = ["--python", str(venv / "bin" / "python")]
     locked = ["--require-hashes", "-r", str(ROOT / "requirements" / "runtime.txt")]
     subprocess.run([*uv, "venv", "--python", sys.executable, str(venv)], check=True)
-    subprocess.run([*uv, "pip", "install", *locked], env=environment, check=True)
-    subprocess.run([*uv, "pip", "install", "--no-deps", str(wheel)], env=environment, check=True)
+    subprocess.run([*uv, "pip", "install", *into, *locked], check=True)
+    subprocess.run([*uv, "pip", "install", *into, "--no-deps", str(wheel)], check=True)
 
     def evaldock(*arguments: str) -> str:
         done = subprocess.run(
