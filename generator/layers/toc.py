@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 from catalog.errors import Refused
 from catalog.references import Digest
-from generator.images.source import Descriptor, ImageSource
+from generator.images.source import Descriptor, ImageSource, NoRanges
 from generator.layers import estargz, toc_entries, zstd_chunked
 from generator.layers.member import Kind, Member
 from generator.layers.toc_entries import MalformedToc, Place
@@ -64,7 +64,10 @@ class Toc:
             raise self._unusable(f"no usable position of {member.path!r}")
         wanted = place.skip + member.size
         most = wanted + _OVERHEAD + _CHUNK_OVERHEAD * len(place.chunks)
-        data = self._source.read_range(self._layer, place.start, min(place.end - place.start, most))
+        try:
+            data = self._source.read_range(self._layer, place.start, min(place.end - place.start, most))
+        except NoRanges as error:
+            raise self._unusable(f"{member.path!r}: {error.message}") from None
         try:
             content = self._unpack(data, wanted)[place.skip :]
         except MalformedToc as error:
@@ -91,7 +94,7 @@ def read_toc(source: ImageSource, layer: Descriptor) -> Toc | None:
     try:
         data, payload_end, verified = form.read_json(source, layer)
         members, places = toc_entries.parse(data, payload_end)
-    except MalformedToc as error:
+    except (MalformedToc, NoRanges) as error:
         _log.debug("layer %s is scanned, since its table of contents is unusable: %s", layer.digest, error)
         return None
     return Toc(members, verified, places, source, layer, form.unpack)
