@@ -22,28 +22,28 @@ class Lazy:
 
 
 COMMANDS: Mapping[str, Lazy | Mapping[str, Lazy]] = {
-    "init": Lazy("catalog.commands.init:init", "Make a new catalog: a folder with mapping.toml."),
+    "init": Lazy("catalog.commands.init:init", "Make a new catalog."),
     "ls": {
         "harnesses": Lazy("generator.commands.listing:harnesses", "List harnesses."),
-        "tasks": Lazy(
-            "generator.commands.listing:tasks", "List tasks, filtered by harness, endpoint or word."
-        ),
-        "task": Lazy("generator.commands.show:show", "Show one task (the same as `evaldock show`)."),
+        "tasks": Lazy("generator.commands.listing:tasks", "List tasks."),
+        "task": Lazy("generator.commands.show:show", "Show a task (the same as `evaldock show`)."),
     },
-    "show": Lazy("generator.commands.show:show", "Show a task: description, image, defaults, command."),
-    "check": Lazy(
-        "generator.commands.check:check", "Check that mapping.toml and the IR agree (for pull requests)."
+    "show": Lazy(
+        "generator.commands.show:show", "Show a task: its description, harness, image, defaults and command."
     ),
-    "diff": Lazy("catalog.commands.diff:diff", "Compare two catalogs or git revisions task by task."),
+    "check": Lazy("generator.commands.check:check", "Check that mapping.toml, the index and the IR agree."),
+    "diff": Lazy("catalog.commands.diff:diff", "Compare two states of a catalog."),
     "convert": Lazy("catalog.commands.convert:convert", "Exchange catalogs with NeMo Evaluator Launcher."),
-    "readme": Lazy("catalog.commands.readme:readme", "Write generated blocks into hand-written pages."),
+    "readme": Lazy(
+        "catalog.commands.readme:readme", "Write generated blocks into hand-written Markdown pages."
+    ),
     "extract": Lazy(
         "generator.commands.extract:extract", "Read framework.yml out of an image without pulling it."
     ),
     "sync": Lazy("generator.commands.sync:sync", "Read every image of mapping.toml and write the IR."),
     "attach": Lazy("generator.commands.attach:attach", "Push an image's framework files as a small sidecar."),
     "pack": Lazy(
-        "generator.commands.pack:pack", "Make an image layout from a harness folder without Docker."
+        "generator.commands.pack:pack", "Make an image layout from a harness folder, without Docker."
     ),
     "build": Lazy("generator.commands.build:build", "Build the catalog's site."),
     "cache": {

@@ -48,7 +48,7 @@ def test_it_holds_what_the_packages_need_and_no_tests(wheel: Path) -> None:
 def test_it_works_where_nothing_else_is_installed(wheel: Path, tmp_path: Path) -> None:
     """Only the light requirements: no Sphinx, no oras, no docker."""
     venv = tmp_path / "venv"
-    uv = [sys.executable, "-m", "uv", "--no-config", "--quiet"]
+    uv = [sys.executable, "-m", "uv", "--no-config", "--quiet", "--cache-dir", str(ROOT / "build" / "uv")]
     into = ["--python", str(venv / "bin" / "python")]
     locked = ["--require-hashes", "-r", str(ROOT / "requirements" / "runtime.txt")]
     subprocess.run([*uv, "venv", "--python", sys.executable, str(venv)], check=True)
