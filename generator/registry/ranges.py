@@ -45,7 +45,7 @@ class BlobReader:
         self._lock = threading.Lock()
         self._redirects: dict[Digest, str] = {}
         self._streams: dict[Digest, _Stream] = {}
-        self._reached: dict[Digest, int] = {}
+        self._reached: dict[Digest, int] = {}  # how far each was read without a gap
 
     def whole(self, blob: Descriptor) -> bytes:
         """Everything the server sends, at most one byte more than `blob.size`. Not verified."""
@@ -60,7 +60,9 @@ class BlobReader:
         while len(data) < length:
             data += self._ranged(blob, start + len(data), length - len(data))
         with self._lock:
-            self._reached[blob.digest] = max(self._reached.get(blob.digest, 0), start + length)
+            reached = self._reached.get(blob.digest, 0)
+            if start <= reached:
+                self._reached[blob.digest] = max(reached, start + length)
         return data
 
     def close(self) -> None:
