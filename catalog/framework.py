@@ -97,6 +97,7 @@ class _Reader:
         self.document = document
         self.problems: list[str] = []
         self.unknown: list[str] = []
+        self._lacks: dict[str, list[Path]] = {}
         self._needs: dict[str, list[Path]] = {}
         self._deadline = time.monotonic() + MAX_SECONDS
         self._checked: set[str] = set()
@@ -107,9 +108,9 @@ class _Reader:
             return None
         self._unknown(top, _TOP, ())
         framework = self._part(top, "framework", ())
+        about = self._about(framework) if framework is not None else {}
         base = self._part(top, "defaults", ())
         shared = self._values(base, DEFAULTS, ("defaults",)) if base is not None else {}
-        about = self._about(framework) if framework is not None else {}
         evaluations = top.get("evaluations")
         if not isinstance(evaluations, list):
             self._wrong(("evaluations",), "missing" if evaluations is None else "expected a list")
@@ -124,6 +125,10 @@ class _Reader:
             if task is not None:
                 # A later definition takes the earlier one's place in the order.
                 tasks[task.name] = task
+        for key, paths in self._lacks.items():
+            self._wrong(
+                paths[0], f"no {key}, neither in its own defaults nor in the shared ones{_more(paths)}"
+            )
         if self.problems:
             return None
         return self._assembled(about, tasks)
@@ -207,13 +212,14 @@ class _Reader:
     def needs(self) -> list[str]:
         """What commands can't be rendered without, for those who run them: a line for each lack."""
         return [
-            self._line(paths[0], f"with its defaults alone its command can't be rendered: {why}")
-            + (f"; the same in {len(paths) - 1} more" if len(paths) > 1 else "")
+            self._line(
+                paths[0], f"with its defaults alone its command can't be rendered: {why}{_more(paths)}"
+            )
             for why, paths in self._needs.items()
         ]
 
     def _task_name(self, own: Mapping[str, Any], path: Path) -> str | None:
-        config = own.get("config")
+        config = own.get("config", {})
         name = config.get("type") if isinstance(config, Mapping) else None
         where = (*path, "config", "type")
         if name is None:
@@ -225,7 +231,7 @@ class _Reader:
     def _check_effective(self, effective: Mapping[str, Any], path: Path, command_path: Path) -> None:
         for key in ("command", "config", "target"):
             if key not in effective:
-                self._wrong(path, f"no {key}, neither in its own defaults nor in the shared ones")
+                self._lacks.setdefault(key, []).append(path)
         config = effective.get("config")
         if isinstance(config, Mapping):
             self._listed(config, "required_capabilities", CAPABILITIES, path)
@@ -326,6 +332,10 @@ class _Reader:
         line = next((at for n in range(len(path), 0, -1) if (at := self.document.lines.get(path[:n]))), None)
         where = f"{spelled(path)}: " if path else ""
         return f"{where}{message}{f' (line {line})' if line else ''}"
+
+
+def _more(paths: Sequence[Path]) -> str:
+    return f"; the same in {len(paths) - 1} more" if len(paths) > 1 else ""
 
 
 def _count(value: Any) -> int:

@@ -39,8 +39,8 @@ class YamlMistakes(ValueError):
 
 @dataclass(frozen=True, slots=True)
 class Document:
-    """`lines` leads from a key path to the 1-based line of its value; `dates` says whether any text is a
-    DateText."""
+    """`lines` leads from a key path to the 1-based line of the key or list item; `dates` says whether any
+    text is a DateText."""
 
     value: Any
     lines: dict[Path, int]
@@ -65,6 +65,7 @@ class _Frame:
     line: int
     weight: int = 64
     key: str | None = None
+    key_line: int = 0
     merging: bool = False
     skipping: bool = False
     merges: list[Any] = field(default_factory=list)
@@ -238,7 +239,7 @@ class _Builder:
         elif frame.key is None:
             self._put_key(frame, value, line, is_text=is_text)
         else:
-            self.lines[(*frame.path, frame.key)] = line
+            self.lines[(*frame.path, frame.key)] = frame.key_line
             frame.value[frame.key] = value
             frame.key = None
 
@@ -253,7 +254,7 @@ class _Builder:
             self._wrong(frame.path, line, f"a key of more than {MAX_KEY} characters: {key!r:.40}")
             frame.skipping = True
         else:
-            frame.key = key
+            frame.key, frame.key_line = key, line
 
     def _merge(self, frame: _Frame, value: Any, line: int) -> None:
         # "keys in mapping nodes earlier in the sequence override keys specified in later mapping nodes"
