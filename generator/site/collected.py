@@ -116,6 +116,17 @@ def pages(app: Sphinx) -> Iterator[tuple[str, dict[str, Any], str]]:
         yield page.name, _context(page, site), TEMPLATE
     sweep(outdir, (f"{ROOT}/tasks", f"{ROOT}/harnesses"), keep=made)
     memory.keys = keys
+    _drop_lost_words(builder)
+
+
+def _drop_lost_words(builder: StandaloneHTMLBuilder) -> None:
+    """Words that no page has any more stay in Sphinx's search index; without them it is as if made anew."""
+    indexer = builder.indexer
+    if indexer is None:
+        return
+    for mapping in (indexer._mapping, indexer._title_mapping):
+        for word in [word for word, pages in mapping.items() if not pages]:
+            del mapping[word]
 
 
 def _with_progress(app: Sphinx, outdated: list[Page]) -> Iterator[Page]:
