@@ -154,7 +154,8 @@ def _split_name(text: str, whole: str, transport: Transport) -> ImageRef:
         registry, repository = "", name
     else:
         registry, repository = _split_registry(name)
-        if not _HOST.fullmatch(registry):
+        port = registry.rpartition(":")[2]
+        if not _HOST.fullmatch(registry) or (port.isdecimal() and int(port) > 65535):
             raise UsageError(f"invalid registry host {registry!r} in {whole!r}")
     checked = repository if transport is Transport.REGISTRY else repository.rpartition(":")[2].lstrip("/")
     if (

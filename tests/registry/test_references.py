@@ -78,6 +78,7 @@ def test_path_references(text: str, transport: Transport, path: Path, tag: str |
         "user:password@registry.example/a",
         "-bad.example/a",
         "registry.example:port/a",
+        "registry.example:65536/a",
         "oci:",
         "oci::tag",
         "registry.example/a\nb",
