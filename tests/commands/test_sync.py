@@ -4,6 +4,7 @@ import random
 import re
 from collections.abc import Iterable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -28,7 +29,7 @@ class Place:
         tables = [f'[{name}]\ncontainer = "{container}"\n' for name, container in given.items()]
         (self.root / "mapping.toml").write_text("\n".join(tables))
 
-    def push(self, name: str, *tasks: str, **params: object) -> str:
+    def push(self, name: str, *tasks: str, **params: Any) -> str:
         return push(self.registry, name, {path_of(name): framework(name, *tasks, **params)})
 
     def sync(self, *arguments: str) -> Ran:
