@@ -27,6 +27,7 @@ COMMANDS: Mapping[str, Lazy | Mapping[str, Lazy]] = {
         "harnesses": Lazy("generator.commands.listing:harnesses", "List harnesses."),
         "tasks": Lazy("generator.commands.listing:tasks", "List tasks."),
         "task": Lazy("generator.commands.show:show", "Show a task (the same as `evaldock show`)."),
+        "runs": Lazy("launcher.commands.runs:runs", "List runs, the newest first, as they were last seen."),
     },
     "show": Lazy(
         "generator.commands.show:show", "Show a task: its description, harness, image, defaults and command."
@@ -46,6 +47,16 @@ COMMANDS: Mapping[str, Lazy | Mapping[str, Lazy]] = {
         "generator.commands.pack:pack", "Make an image layout from a harness folder, without Docker."
     ),
     "build": Lazy("generator.commands.build:build", "Build the catalog's site."),
+    "run": Lazy("launcher.commands.run:run", "Run tasks of a catalog."),
+    "status": Lazy("launcher.commands.status:status", "Show how jobs are."),
+    "logs": Lazy("launcher.commands.logs:logs", "Print the logs of jobs."),
+    "kill": Lazy("launcher.commands.control:kill", "Stop the jobs of runs that have not ended."),
+    "resume": Lazy("launcher.commands.control:resume", "Run again what ended without success."),
+    "info": Lazy("launcher.commands.runs:info", "Show all that is known of runs: plan, jobs, folders."),
+    "tick": Lazy("launcher.commands.control:tick", "One round of looking after runs."),
+    "adopt": Lazy("launcher.commands.control:adopt", "Take over runs from their handles."),
+    "prune": Lazy("launcher.commands.control:prune", "Forget runs that have ended and are old."),
+    "standin": Lazy("launcher.commands.standin:standin", "Run a stand-in model server."),
     "cache": {
         "ls": Lazy("generator.commands.cache:ls", "Show what the cache holds and how much."),
         "prune": Lazy("generator.commands.cache:prune", "Remove cached reads, all or older than some days."),
@@ -139,3 +150,7 @@ def main() -> None:
         # `evaldock ls tasks | head`: the reader has what it wanted.
         sys.stderr.close()
         sys.exit(0)
+
+
+if __name__ == "__main__":
+    main()

@@ -122,6 +122,8 @@ class _Planner:
             gpus=-1 if gpus == "all" else gpus,
             gpu_ids=tuple(settings.pop("gpu_ids", ())),
         )
+        if self.backend == "process":
+            settings["catalog_root"] = str(Path(self.catalog.root).resolve())
         self.settings = settings
 
     def _job(self, api: ApiEndpoint, config: TaskConfig, place: str, index: int) -> JobPlan:

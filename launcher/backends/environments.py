@@ -1,0 +1,106 @@
+"""Virtual environments of harnesses for running without containers, made once and kept.
+
+An environment's name is the sha256 of what goes into it. It is built beside its place and renamed into it, so
+one that exists is whole. Installed by uv where it is to be had, else by venv and pip.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+from catalog.cachedir import cache_dir
+from catalog.errors import EvaldockError
+from catalog.identity import canonical_sha256, is_folder, pinned_packages
+
+READY = "installed.txt"
+
+
+class InstallFailed(EvaldockError):
+    """A harness's packages could not be installed; the message ends with the installer's own last lines."""
+
+
+def environment_for(packages: Sequence[str], root: Path) -> Path:
+    """Where the environment for `packages` (folders relative to `root`) lies or will lie."""
+    version = f"{sys.version_info.major}.{sys.version_info.minor}"
+    identity = canonical_sha256({"python": version, "packages": pinned_packages(root, packages)})
+    return cache_dir("environments", identity[:32])
+
+
+def ensure(packages: Sequence[str], root: Path, say: Callable[[str], None] = print) -> Path:
+    """The environment, built if it isn't there yet. Two processes that ask at once build it once.
+
+    Raises InstallFailed.
+    """
+    target = environment_for(packages, root)
+    with _locked(target.with_suffix(".lock")):
+        if (target / READY).is_file():
+            return target
+        say(f"installing {', '.join(packages)}")
+        if target.exists():
+            shutil.rmtree(target)
+        try:
+            _build(target, [str(root / p) if is_folder(p) else p for p in packages])
+        except BaseException:
+            shutil.rmtree(target, ignore_errors=True)
+            raise
+    return target
+
+
+def installed(environment: Path) -> dict[str, str]:
+    """Name and version of every package in it: the locked set that a result was made with."""
+    try:
+        lines = (environment / READY).read_text().splitlines()
+    except FileNotFoundError:
+        return {}
+    pairs = (line.partition("==") for line in lines)
+    return {name.strip(): version.strip() for name, equals, version in pairs if equals}
+
+
+def _build(target: Path, requirements: list[str]) -> None:
+    # Scripts in an environment name its path, so it is built in its place and counts once READY stands.
+    uv = _uv()
+    python = target / "bin" / "python"
+    if uv:
+        _run([uv, "venv", "--quiet", "--python", sys.executable, str(target)])
+        # Folders are copied, not linked: the environment must not change with them.
+        _run([uv, "pip", "install", "--quiet", "--python", str(python), *requirements])
+        frozen = _run([uv, "pip", "freeze", "--python", str(python)])
+    else:
+        _run([sys.executable, "-m", "venv", str(target)])
+        pip = [str(python), "-m", "pip", "--disable-pip-version-check", "--no-input"]
+        _run([*pip, "install", "--quiet", *requirements])
+        frozen = _run([*pip, "freeze"])
+    waiting = target / f"{READY}.tmp"
+    waiting.write_text(frozen)
+    waiting.replace(target / READY)
+
+
+def _uv() -> str | None:
+    beside = Path(sys.executable).with_name("uv")
+    return str(beside) if beside.is_file() else shutil.which("uv")
+
+
+def _run(command: list[str]) -> str:
+    done = subprocess.run(command, capture_output=True, text=True, check=False, stdin=subprocess.DEVNULL)
+    if done.returncode != 0:
+        last = "\n".join((done.stderr or done.stdout).strip().splitlines()[-12:])
+        raise InstallFailed(f"installing the harness's packages failed:\n{last}", place=command[-1])
+    return done.stdout
+
+
+@contextmanager
+def _locked(path: Path) -> Iterator[None]:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    file = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(file)

@@ -1,0 +1,150 @@
+"""`evaldock kill`, `resume`, `tick`, `adopt` and `prune`: what changes the course of runs."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import time
+from pathlib import Path
+
+import click
+
+from catalog.console import json_option, note, out, print_json
+from launcher.commands.options import database, resolve, runs_argument, seconds
+from launcher.jobs import State
+
+
+@click.command()
+@runs_argument()
+@click.option("--no-wait", is_flag=True, help="Ask, and don't wait until the jobs have ended.")
+def kill(*, runs: tuple[str, ...], no_wait: bool) -> int:
+    """Stop the jobs of runs that have not ended, and wait until they have.
+
+    \b
+    Examples:
+      evaldock kill 0mg4
+      evaldock kill 0mg4 0mh1 --no-wait
+    """
+    from launcher.supervisor import request_stop, tick  # noqa: PLC0415
+    from launcher.watching import until_finished  # noqa: PLC0415
+
+    with database() as opened:
+        chosen = resolve(opened, runs)
+        for run_id in chosen:
+            request_stop(opened, run_id)
+            tick(opened, run_id, os.environ)
+        for run_id in chosen:
+            rows = opened.jobs(run_id) if no_wait else until_finished(opened, run_id, os.environ)
+            stopped = sum(1 for row in rows if row.state is State.CANCELLED)
+            out(f"{run_id}: {'asked to stop' if no_wait else f'{stopped} of {len(rows)} jobs cancelled'}")
+    return 0
+
+
+@click.command()
+@runs_argument()
+@click.option("--detach", is_flag=True, help="Leave a supervisor behind and return.")
+def resume(*, runs: tuple[str, ...], detach: bool) -> int:
+    """Run again what ended without success. Harnesses that keep checkpoints go on where they stopped.
+
+    \b
+    Examples:
+      evaldock resume 0mg4
+      evaldock resume 0mg4 --detach
+    """
+    from launcher import watching  # noqa: PLC0415
+    from launcher.commands.views import Watch, print_rows  # noqa: PLC0415
+    from launcher.supervisor import resume as again  # noqa: PLC0415
+
+    code = 0
+    with database() as opened:
+        for run_id in resolve(opened, runs):
+            keys = again(opened, run_id)
+            note(f"{run_id}: {len(keys)} jobs once more")
+            if detach:
+                watching.detach(run_id, opened.path.parent)
+                continue
+            plan = opened.plan(run_id)
+            watch = Watch(plan)
+            rows = watching.until_finished(opened, run_id, os.environ, seen=watch)
+            watch.close()
+            print_rows([(plan, row) for row in rows])
+            code = max(code, watching.outcome(rows))
+    return code
+
+
+@click.command()
+@runs_argument(required=False)
+@click.option("--loop", is_flag=True, help="Round after round until everything has ended.")
+@json_option
+def tick(*, runs: tuple[str, ...], loop: bool, as_json: bool) -> int:
+    """One round of looking after runs: submit what is ready, note what ended, collect it.
+
+    Without a run, all that have not ended. Can be repeated, stopped and started again at any time, and from
+    several places at once.
+
+    \b
+    Examples:
+      evaldock tick
+      evaldock tick 0mg4 --loop
+    """
+    from launcher import supervisor, watching  # noqa: PLC0415
+    from launcher.commands.views import job_data, print_rows  # noqa: PLC0415
+
+    with database() as opened:
+        rows = []
+        for run_id in resolve(opened, runs) if runs else opened.open_runs():
+            plan = opened.plan(run_id)
+            go = watching.until_finished if loop else supervisor.tick
+            rows += [(plan, row) for row in go(opened, run_id, os.environ)]
+        if as_json:
+            print_json([{"run": plan.run_id, **job_data(plan, row)} for plan, row in rows])
+        elif rows:
+            print_rows(rows)
+    return 0
+
+
+@click.command()
+@click.argument("handles", nargs=-1, required=True, type=click.Path(path_type=Path), metavar="HANDLE...")
+def adopt(*, handles: tuple[Path, ...]) -> None:
+    """Take over runs from their handles: `run.json`, or the run's folder.
+
+    Rebuilds this machine's database; the backends are asked where the jobs stand.
+
+    \b
+    Examples:
+      evaldock adopt evaldock-runs/0mg4a1b2c3d4e5f6/run.json
+      evaldock adopt evaldock-runs/*/
+    """
+    from launcher import handle, supervisor  # noqa: PLC0415
+    from launcher.commands.views import print_rows  # noqa: PLC0415
+
+    with database() as opened:
+        for path in handles:
+            plan = handle.adopt(opened, path)
+            rows = supervisor.tick(opened, plan.run_id, os.environ)
+            print_rows([(plan, row) for row in rows])
+
+
+@click.command()
+@click.option("--older-than", metavar="SPAN", default="30d", show_default=True, help="Such as 12h or 30d.")
+@click.option("--files", is_flag=True, help="Remove the runs' folders too, not only what is recorded.")
+@click.option("--dry-run", is_flag=True, help="Say what would go, and keep it.")
+def prune(*, older_than: str, files: bool, dry_run: bool) -> None:
+    """Forget runs that have ended and are older than a span of time.
+
+    \b
+    Examples:
+      evaldock prune --older-than 90d --dry-run
+      evaldock prune --older-than 30d --files
+    """
+    before = time.time() - seconds(older_than)
+    with database() as opened:
+        running = set(opened.open_runs())
+        old = [row for row in opened.runs() if row.created < before and row.run_id not in running]
+        for row in old:
+            if not dry_run:
+                if files and (Path(row.directory) / "run.json").is_file():
+                    shutil.rmtree(row.directory)
+                opened.remove(row.run_id)
+            out(f"{'would remove' if dry_run else 'removed'} {row.run_id}")
+    note(f"{len(old)} runs {'would be ' if dry_run else ''}removed")

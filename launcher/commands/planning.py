@@ -1,0 +1,73 @@
+"""From the command line to a plan: what `evaldock run` does before anything starts."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from catalog.errors import Refused, UsageError
+from catalog.opening import open_catalog
+from launcher import run_id
+from launcher.configuration.compose import Layer, compose, find
+from launcher.configuration.model import validate
+from launcher.jobs import RunPlan
+from launcher.planning import plan_run
+
+DEFAULT_OUTPUT = Path("evaldock-runs")
+
+
+def plan(
+    tasks: Sequence[str],
+    config_dir: Path,
+    config_name: str | None,
+    overrides: Sequence[str],
+    options: Mapping[str, Any],
+    *,
+    output_dir: Path | None,
+    catalog_dir: Path | None,
+) -> tuple[RunPlan, list[str]]:
+    """The plan and its warnings. Raises UsageError and InvalidInput with everything that is wrong, Refused
+    for a catalog that doesn't verify."""
+    file = find(config_dir, config_name) if config_name else None
+    config = validate(compose(file, overrides, extra=_layers(tasks, options)))
+    catalog = open_catalog(catalog_dir)
+    if catalog.problems and not os.environ.get("EVALDOCK_ALLOW_UNVERIFIED"):
+        raise Refused(
+            "the catalog does not verify, so a run of it could not be traced",
+            place=catalog.root,
+            hint="run `evaldock sync`; EVALDOCK_ALLOW_UNVERIFIED=1 runs it all the same",
+        )
+    identity = run_id.new()
+    parent = output_dir or Path(config.execution.output_dir or DEFAULT_OUTPUT)
+    return plan_run(
+        catalog, config, environ=os.environ, run_id=identity, directory=parent.resolve() / identity
+    )
+
+
+def _layers(tasks: Sequence[str], options: Mapping[str, Any]) -> list[Layer]:
+    endpoint = {
+        name: value
+        for name, value in (("url", options["url"]), ("api_key_name", options["api_key_name"]))
+        if value is not None
+    }
+    models = list(options["models"])
+    layers: list[Layer] = []
+    if len(models) > 1:
+        if options["url"] is None:
+            raise UsageError("several --model-id need one --url", hint="or list `targets` in a configuration")
+        targets = [{"api_endpoint": {**endpoint, "model_id": model}} for model in models]
+        layers.append(Layer("--model-id", {"targets": targets}))
+    elif models or endpoint:
+        given = {**endpoint, **({"model_id": models[0]} if models else {})}
+        layers.append(Layer("command line", {"target": {"api_endpoint": given}}))
+    if tasks:
+        layers.append(Layer("command line", {"evaluation": {"tasks": [{"name": task} for task in tasks]}}))
+    if options["backend"] is not None:
+        layers.append(Layer("--backend", {"execution": {"type": options["backend"]}}))
+    if options["limit"] is not None:
+        limit = int(options["limit"]) if options["limit"] >= 1 else options["limit"]
+        overrides = {"config": {"params": {"limit_samples": limit}}}
+        layers.append(Layer("--limit", {"evaluation": {"nemo_evaluator_config": overrides}}))
+    return layers

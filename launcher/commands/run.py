@@ -1,0 +1,141 @@
+"""`evaldock run`: plan, record, submit, and watch or leave."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import click
+
+from catalog.console import catalog_option, json_option, note, out, print_json, warn
+from catalog.errors import UsageError
+from launcher.jobs import RunPlan
+
+
+@click.command()
+@click.argument("what", nargs=-1, metavar="[TASK | KEY=VALUE]...")
+@click.option(
+    "--config-dir", type=click.Path(path_type=Path), default=Path(), help="Folder of configurations."
+)
+@click.option("--config-name", metavar="NAME", help="The YAML configuration in it.")
+@click.option("--model-id", "models", multiple=True, metavar="MODEL", help="Model to ask; can be repeated.")
+@click.option("--url", help="Its endpoint; up to /v1 is enough.")
+@click.option("--api-key-name", metavar="NAME", help="Variable that holds its key (a name, not the key).")
+@click.option("--backend", metavar="NAME", help="process or docker. [default: docker]")
+@click.option("--limit", type=float, help="Samples per task: a number, or below 1 a part.")
+@click.option("-o", "--override", "overrides", multiple=True, metavar="KEY=VALUE", help="Like KEY=VALUE.")
+@click.option("--output-dir", type=click.Path(path_type=Path), help="Parent of the run's folder.")
+@click.option("--dry-run", is_flag=True, help="Print exactly what would be sent; send nothing.")
+@click.option("--detach", is_flag=True, help="Leave a supervisor behind and return.")
+@catalog_option
+@json_option
+def run(
+    *,
+    what: tuple[str, ...],
+    config_dir: Path,
+    config_name: str | None,
+    output_dir: Path | None,
+    dry_run: bool,
+    detach: bool,
+    catalog_dir: Path | None,
+    as_json: bool,
+    **given: Any,
+) -> int:
+    """Run tasks of a catalog.
+
+    What is run comes from a YAML configuration, from task names on the command line, or both; KEY=VALUE
+    overrides come last. The run is recorded before anything starts, so that it can always be found again.
+
+    \b
+    Examples:
+      evaldock run quickcheck.chat --model-id m --url http://127.0.0.1:8000/v1 --backend process
+      evaldock run --config-dir . --config-name local_config execution.mode=parallel
+      evaldock run mmath_en --model-id m --url https://api.example/v1 --api-key-name API_KEY --dry-run
+      evaldock run --config-name nightly --detach
+
+    Exit codes: 0 every job succeeded (or was started, with --detach), 1 one did not, 2 the run can't be
+    planned, 4 the backend can't be reached.
+    """
+    from launcher.commands import planning  # noqa: PLC0415 # OmegaConf and pydantic, not for --help
+
+    tasks = [word for word in what if "=" not in word]
+    overrides = [*(word for word in what if "=" in word), *given.pop("overrides")]
+    if config_name is None and not tasks:
+        raise UsageError("nothing to run", hint="name tasks, or a configuration with --config-name")
+    plan, warnings = planning.plan(
+        tasks, config_dir, config_name, overrides, given, output_dir=output_dir, catalog_dir=catalog_dir
+    )
+    for line in warnings:
+        warn(line)
+    if dry_run:
+        _print_plan(plan, as_json)
+        return 0
+    return _start(plan, detach=detach, as_json=as_json)
+
+
+def _print_plan(plan: RunPlan, as_json: bool) -> None:
+    from launcher.backends.protocol import load  # noqa: PLC0415
+
+    backend = load(plan.backend)
+    sent = [dict(backend.plan(plan, job)) for job in plan.jobs]
+    if as_json:
+        from launcher.plan_files import plan_to_data  # noqa: PLC0415
+
+        print_json({"plan": plan_to_data(plan), "submissions": sent})
+        return
+    import yaml  # noqa: PLC0415
+
+    for job, submission in zip(plan.jobs, sent, strict=True):
+        script = submission.pop("script", "")
+        out(f"# {job.key}: {job.task} for {job.endpoint.model_id}, on {plan.backend}")
+        out(yaml.safe_dump(submission, sort_keys=False, allow_unicode=True).rstrip())
+        out(f"\n{script}")
+
+
+def _start(plan: RunPlan, *, detach: bool, as_json: bool) -> int:
+    from launcher import handle  # noqa: PLC0415
+    from launcher.commands.options import database  # noqa: PLC0415
+    from launcher.commands.views import Watch, job_data, print_rows  # noqa: PLC0415
+    from launcher.watching import detach as leave  # noqa: PLC0415
+    from launcher.watching import outcome, until_finished  # noqa: PLC0415
+
+    with database() as opened:
+        opened.record(plan)
+        handle.write(opened, plan)
+        note(f"run {plan.run_id} in {plan.directory}")
+        if detach:
+            leave(plan.run_id, opened.path.parent)
+            _say_detached(plan, as_json)
+            return 0
+        watch = Watch(plan)
+        try:
+            rows = until_finished(opened, plan.run_id, os.environ, seen=watch)
+        except KeyboardInterrupt:
+            _say_interrupted(plan, opened.jobs(plan.run_id))
+            return 130
+        finally:
+            watch.close()
+        if as_json:
+            print_json(
+                {"run": plan.run_id, "directory": plan.directory, "jobs": [job_data(plan, r) for r in rows]}
+            )
+        else:
+            print_rows([(plan, row) for row in rows])
+        return outcome(rows)
+
+
+def _say_detached(plan: RunPlan, as_json: bool) -> None:
+    if as_json:
+        print_json({"run": plan.run_id, "directory": plan.directory, "detached": True})
+    else:
+        out(f"{plan.run_id} goes on; `evaldock status {plan.run_id} --watch` follows it")
+
+
+def _say_interrupted(plan: RunPlan, rows: Sequence[Any]) -> None:
+    going = [row for row in rows if not row.state.terminal and row.native_id]
+    note(
+        f"stopped watching; {len(going)} of {len(rows)} jobs go on by themselves. "
+        f"`evaldock tick {plan.run_id} --loop` looks after them, `evaldock kill {plan.run_id}` ends them"
+    )

@@ -1,0 +1,61 @@
+"""`evaldock status`: how runs and their jobs are."""
+
+from __future__ import annotations
+
+import os
+import time
+
+import click
+
+from catalog.console import json_option, out, print_json
+from launcher.commands.options import database, resolve, runs_argument
+from launcher.database import Database, JobRow
+from launcher.jobs import RunPlan
+
+
+@click.command()
+@runs_argument(required=False)
+@click.option("--watch", is_flag=True, help="Go on until every job has ended.")
+@click.option(
+    "--interval", type=click.FloatRange(0.2), default=2.0, show_default=True, help="Seconds between."
+)
+@json_option
+def status(*, runs: tuple[str, ...], watch: bool, interval: float, as_json: bool) -> int:
+    """Show how jobs are; without a run, all those that have not ended.
+
+    Asks the backends, notes what has ended and collects it. A run id may be cut short.
+
+    \b
+    Examples:
+      evaldock status
+      evaldock status 0mg4 --watch
+      evaldock status 0mg4 0mh1 --json
+    """
+    from launcher.supervisor import finished  # noqa: PLC0415
+
+    with database() as opened:
+        chosen = resolve(opened, runs) if runs else opened.open_runs()
+        while True:
+            rows = [(plan, row) for plan, found in _ask(opened, chosen) for row in found]
+            _print(rows, as_json)
+            if not watch or finished([row for _, row in rows]):
+                return 0
+            time.sleep(interval)
+            out()
+
+
+def _ask(opened: Database, chosen: list[str]) -> list[tuple[RunPlan, list[JobRow]]]:
+    from launcher.supervisor import tick  # noqa: PLC0415
+
+    return [(opened.plan(run_id), tick(opened, run_id, os.environ)) for run_id in chosen]
+
+
+def _print(rows: list[tuple[RunPlan, JobRow]], as_json: bool) -> None:
+    from launcher.commands.views import job_data, print_rows  # noqa: PLC0415
+
+    if as_json:
+        print_json([{"run": plan.run_id, **job_data(plan, row)} for plan, row in rows])
+    elif rows:
+        print_rows(rows)
+    else:
+        out("nothing is running; `evaldock ls runs` lists what has ended")

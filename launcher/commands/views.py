@@ -1,0 +1,139 @@
+"""Runs and jobs as people and programs see them."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Sequence
+from typing import Any
+
+from catalog.console import dim, green, note, out, red, width, yellow
+from catalog.tables import Column, table
+from launcher.database import JobRow, RunRow
+from launcher.jobs import RunPlan, State
+from launcher.run_directory import timestamp
+from launcher.watching import progress_of
+
+_STYLES = {
+    State.SUCCEEDED: green,
+    State.FAILED: red,
+    State.LOST: red,
+    State.CANCELLED: yellow,
+    State.UNKNOWN: yellow,
+    State.PLANNED: dim,
+}
+
+
+def styled(state: str) -> str:
+    style = _STYLES.get(State(state))
+    return style(state) if style else state
+
+
+def job_data(plan: RunPlan, row: JobRow) -> dict[str, Any]:
+    progress = progress_of(plan, row)
+    job = next(job for job in plan.jobs if job.key == row.key)
+    return {
+        "key": row.key,
+        "task": row.task,
+        "model": row.model,
+        "state": row.state.value,
+        "reason": row.reason,
+        "exit_code": row.exit_code,
+        "native": row.native,
+        "native_id": row.native_id,
+        "attempt": row.attempt,
+        "done": progress.done if progress else None,
+        "total": progress.total if progress else None,
+        "submitted": _time(row.submitted),
+        "ended": _time(row.ended),
+        "directory": f"{plan.directory}/{job.directory}",
+    }
+
+
+def run_data(row: RunRow) -> dict[str, Any]:
+    return {
+        "run": row.run_id,
+        "backend": row.backend,
+        "created": _time(row.created),
+        "directory": row.directory,
+        "states": row.states,
+    }
+
+
+def print_rows(rows: Sequence[tuple[RunPlan, JobRow]]) -> None:
+    columns = (
+        Column("job"),
+        Column("task"),
+        Column("model"),
+        Column("state", style=styled),
+        Column("done", right=True),
+        Column("reason", flexible=True),
+    )
+    lines = []
+    for plan, row in rows:
+        progress = progress_of(plan, row)
+        attempt = f"attempt {row.attempt}" if row.attempt > 1 else ""
+        reason = "; ".join(part for part in (attempt, row.reason or "") if part)
+        lines.append((row.key, row.task, row.model, row.state.value, str(progress or ""), reason[:300]))
+    out(table(columns, lines, width=width()))
+
+
+def print_runs(rows: Sequence[RunRow]) -> None:
+    columns = (Column("run"), Column("created"), Column("backend"), Column("jobs", flexible=True))
+    lines = [
+        (
+            row.run_id,
+            timestamp(row.created),
+            row.backend,
+            ", ".join(f"{n} {s}" for s, n in sorted(row.states.items())),
+        )
+        for row in rows
+    ]
+    out(table(columns, lines, width=width()))
+
+
+class Watch:
+    """Live progress of an attached run: one line that is rewritten on a terminal, a line for each change
+    elsewhere."""
+
+    def __init__(self, plan: RunPlan) -> None:
+        self.plan = plan
+        self.live = sys.stderr.isatty()
+        self.seen: dict[str, tuple[Any, ...]] = {}
+        self.shown = ""
+
+    def __call__(self, rows: Sequence[JobRow]) -> None:
+        for row in rows:
+            now = (row.state, row.attempt, row.reason)
+            if self.seen.get(row.key) != now:
+                self.seen[row.key] = now
+                self._clear()
+                reason = f" ({row.reason.splitlines()[0]})" if row.reason else ""
+                note(f"{time.strftime('%H:%M:%S')} {row.key} {row.task}: {row.state}{reason}")
+        if self.live:
+            self._show(rows)
+
+    def close(self) -> None:
+        self._clear()
+
+    def _show(self, rows: Sequence[JobRow]) -> None:
+        ended = sum(1 for row in rows if row.state.terminal)
+        parts = [
+            f"{row.task} {progress}"
+            for row in rows
+            if row.state is State.RUNNING and (progress := progress_of(self.plan, row))
+        ]
+        line = f"{ended}/{len(rows)} jobs ended" + (f"; {', '.join(parts)}" if parts else "")
+        self._clear()
+        self.shown = line[: (width() or 80) - 1]
+        sys.stderr.write(self.shown)
+        sys.stderr.flush()
+
+    def _clear(self) -> None:
+        if self.shown:
+            sys.stderr.write("\r\x1b[K")
+            self.shown = ""
+
+
+def _time(seconds: float | None) -> str | None:
+    return timestamp(seconds) if seconds is not None else None
