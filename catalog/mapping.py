@@ -32,7 +32,7 @@ FIELDS = ("container", "platform", "packages", "abilities")
 ABILITIES = ("resume", "shards")
 MAX_BYTES = 4 << 20
 
-KEY = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9._-]{0,98}[A-Za-z0-9])?")
+KEY = re.compile(r"[A-Za-z0-9_](?:[A-Za-z0-9._+-]{0,98}[A-Za-z0-9_+-])?")
 _PLATFORM = re.compile(r"[a-z0-9]+/[a-z0-9_]+(?:/[a-z0-9_.]+)?")
 
 
@@ -117,7 +117,7 @@ class _Reader:
             return None
         before = len(self.problems)
         if not KEY.fullmatch(key):
-            self._wrong((key,), "an entry is named by letters, digits, '.', '_' and '-', at most 100")
+            self._wrong((key,), "an entry is named by letters, digits, '.', '_', '-' and '+', at most 100")
         for name in table.keys() - set(FIELDS):
             self.warnings.append(self._at((key, name), f"unknown key{did_you_mean(name, FIELDS)}"))
         entry = MappingEntry(
