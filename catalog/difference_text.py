@@ -10,6 +10,7 @@ import json
 import re
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
+from itertools import groupby
 from typing import Any
 
 from catalog.console import green, one_line, red, safe, yellow
@@ -69,16 +70,25 @@ def as_text(difference: Difference) -> str:
     """Safe text, styled for a terminal; a line per name, with changed fields below it."""
     lines: list[str] = []
     for noun, changes in (("harness ", difference.harnesses), ("", difference.tasks)):
-        lines += [green(f"+ {noun}{one_line(name)}") for name in changes.added]
-        lines += [red(f"- {noun}{one_line(name)}") for name in changes.removed]
+        for names in _together(changes.added, difference.harnesses.added):
+            lines.append(green(f"+ {noun}{_several(names, one_line, 'tasks')}"))
+        for names in _together(changes.removed, difference.harnesses.removed):
+            lines.append(red(f"- {noun}{_several(names, one_line, 'tasks')}"))
         lines += [
             yellow(f"> {noun}{one_line(old)} → {one_line(new)} (renamed)")
             for old, new in _renames(difference, noun)
         ]
         for names, fields in _alike(changes.changed):
-            lines.append(yellow(f"~ {noun}{_several(names, one_line)}"))
+            lines.append(yellow(f"~ {noun}{_several(names, one_line, 'alike')}"))
             lines += [line for change in fields for line in _field_text(change)]
     return "\n".join([*lines, summary(difference)])
+
+
+def _together(ids: Sequence[str], harnesses: Sequence[str]) -> Iterator[list[str]]:
+    """The tasks of each of `harnesses`, which came or went as a whole, together; all others alone."""
+    for harness, group in groupby(ids, key=lambda name: name.partition(".")[0]):
+        names = list(group)
+        yield from [names] if harness in harnesses else ([name] for name in names)
 
 
 def _renames(difference: Difference, noun: str) -> Iterator[tuple[str, str]]:
@@ -105,12 +115,12 @@ def _alike(changed: Sequence[Changed]) -> Iterator[tuple[list[str], tuple[FieldC
         yield [one.name for one in group], group[0].fields
 
 
-def _several(names: Sequence[str], show: Callable[[str], str]) -> str:
+def _several(names: Sequence[str], show: Callable[[str], str], what: str) -> str:
     if len(names) == 1:
         return show(names[0])
     listed = ", ".join(show(name) for name in names[:_NAMED])
     more = f" and {len(names) - _NAMED} more" if len(names) > _NAMED else ""
-    return f"{len(names)} alike: {listed}{more}"
+    return f"{len(names)} {what}: {listed}{more}"
 
 
 def _field_text(change: FieldChange) -> list[str]:
@@ -167,11 +177,15 @@ def _blocks(difference: Difference) -> Iterator[str]:
 
 
 def _change_blocks(difference: Difference, noun: str, changes: Changes) -> Iterator[str]:
-    yield from (f"- added {code(name)}\n" for name in changes.added)
-    yield from (f"- removed {code(name)}\n" for name in changes.removed)
+    for names in _together(changes.added, difference.harnesses.added):
+        yield f"- added {_several(names, code, 'tasks')}\n"
+    for names in _together(changes.removed, difference.harnesses.removed):
+        yield f"- removed {_several(names, code, 'tasks')}\n"
     yield from (f"- renamed {code(old)} → {code(new)}\n" for old, new in _renames(difference, noun))
     for names, fields in _alike(changes.changed):
-        yield f"- changed {_several(names, code)}\n" + "".join(_field_markdown(change) for change in fields)
+        yield f"- changed {_several(names, code, 'alike')}\n" + "".join(
+            _field_markdown(change) for change in fields
+        )
 
 
 def _field_markdown(change: FieldChange) -> str:

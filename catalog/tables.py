@@ -88,8 +88,10 @@ def paragraphs(text: str, width: int, *, indent: str = "") -> list[str]:
 
 
 def table(columns: Sequence[Column], rows: Sequence[Sequence[str]], *, width: int | None) -> str:
-    """One line per row; two where `width` can't hold that."""
+    """One line per row; two where `width` can't hold that. A column in which nothing stands is left out."""
     cells = [[one_line(cell) for cell in row] for row in rows]
+    used = [at for at in range(len(columns)) if at == 0 or any(row[at] for row in cells)]
+    columns, cells = [columns[at] for at in used], [[row[at] for at in used] for row in cells]
     widths = [
         max([display_width(column.title), *(display_width(row[at]) for row in cells)])
         for at, column in enumerate(columns)

@@ -162,12 +162,24 @@ def test_markdown_holds_untrusted_text_in_code_only() -> None:
 
 
 def test_markdown_fits_a_comment_and_says_what_it_left_out() -> None:
-    new = harness("a", [task("a", f"task-\U0001f600-{number:05}") for number in range(4000)])
-    text = as_markdown(compare([], [new]), base="main", head="head")
+    new = harness("a", ["x", *(task("a", f"task-\U0001f600-{number:05}") for number in range(4000))])
+    text = as_markdown(compare([harness("a", ["x"])], [new]), base="main", head="head")
     assert len(text.encode("utf-16-le")) // 2 <= 65_536
     listed = text.count("- added ")
     assert 1000 < listed < 4000
-    assert f"… and {4001 - listed} more changes" in text
+    assert f"… and {4000 - listed} more changes" in text
+
+
+def test_the_tasks_of_a_new_harness_stand_together() -> None:
+    difference = compare(
+        [harness("a", ["x"])], [harness("a", ["x", "y"]), harness("b", [*"abcdefghijklmnop"])]
+    )
+    assert unstyled(as_text(difference)) == [
+        "+ harness b",
+        "+ a.y",
+        "+ 16 tasks: b.a, b.b, b.c, b.d, b.e, b.f, b.g, b.h, b.i, b.j, b.k, b.l and 4 more",
+        "1 harness added; 17 tasks added",
+    ]
 
 
 def test_a_difference_of_one_change_fits_whole() -> None:

@@ -45,6 +45,11 @@ def test_cells_cannot_move_the_cursor_or_break_the_line() -> None:
     assert shown.splitlines()[1] == r"x\x1b[2J  y z"
 
 
+def test_a_column_in_which_nothing_stands_is_left_out() -> None:
+    columns = (Column("a"), Column("state"), Column("b"))
+    assert plain(table(columns, [("x", "", "y")], width=None)).splitlines() == ["A  B", "x  y"]
+
+
 def test_styles_do_not_count_as_width() -> None:
     shown = table((Column("a", style=bold), Column("b")), [("x", "y"), ("xxx", "y")], width=80)
     assert shown.splitlines()[1:] == ["\x1b[1mx\x1b[0m    y", "\x1b[1mxxx\x1b[0m  y"]

@@ -81,8 +81,7 @@ def test_images_become_a_catalog_that_verifies(place: Place) -> None:
     assert re.sub(r"\x1b\[\d+m", "", ran.out).splitlines() == [
         "maths: 1 harness added; 2 tasks added",
         "  + harness maths",
-        "  + maths.algebra",
-        "  + maths.sets",
+        "  + 2 tasks: maths.algebra, maths.sets",
         "code: 1 harness added; 1 task added",
         "  + harness code",
         "  + code.python",
