@@ -93,6 +93,9 @@ def _entry(at: int, size: int, *, stale: bool) -> Entry:
         full_name=None if at % 5 == 4 else f"Synthetic Harness {at}",
         description=None if at % 5 == 3 else f"Harness number {at}, made for tests of {SUBJECTS[at % 10]}.",
         url=None if at % 5 == 2 else f"https://synthetic.example/{name}",
+        command=COMMAND if size else None,
+        packages=mapping.packages,
+        abilities=mapping.abilities,
         state=state,
         reason=reason,
     )

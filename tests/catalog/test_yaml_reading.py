@@ -10,7 +10,8 @@ import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
-from catalog.yaml_reading import DateText, YamlMistakes, read_yaml, spelled
+from catalog.yaml_reading import YamlMistakes, read_yaml, spelled
+from catalog.yaml_text import DateText
 
 
 def problems(text: str | bytes) -> list[str]:
