@@ -13,6 +13,7 @@ from catalog.errors import NotFound, Refused, UsageError
 from catalog.models import Catalog
 
 _SECONDS = 120
+_OF_HOOKS = ("GIT_DIR", "GIT_WORK_TREE", "GIT_INDEX_FILE", "GIT_PREFIX", "GIT_COMMON_DIR")
 _MAX_BYTES = 512 << 20  # of all files of one catalog
 
 
@@ -30,6 +31,16 @@ def resolve_revision(root: Path, revision: str) -> str:
             hint="in a shallow clone, fetch it first: `git fetch --depth=1 origin BRANCH`",
         )
     return commit
+
+
+def repository_of(root: Path) -> Path | None:
+    """The top of the work tree that holds `root`; None where there is no repository, or no git."""
+    try:
+        done = _run(root, "rev-parse", "--show-toplevel")
+    except NotFound:
+        return None
+    top = os.fsdecode(done.stdout).rstrip("\n")
+    return Path(top) if done.returncode == 0 and top else None
 
 
 def merge_base(root: Path, one: str, other: str) -> str:
@@ -142,8 +153,10 @@ def _git(root: Path, *arguments: str, given: bytes | None = None) -> bytes:
 
 
 def _run(root: Path, *arguments: str, given: bytes | None = None) -> subprocess.CompletedProcess[bytes]:
+    # Inside of a hook these would lead away from the repository that the catalog is in.
+    environment = {name: value for name, value in os.environ.items() if name not in _OF_HOOKS}
     # No prompt, no lock taken for a refresh nobody asked for, messages that don't depend on the locale.
-    environment = {**os.environ, "LC_ALL": "C", "GIT_OPTIONAL_LOCKS": "0", "GIT_TERMINAL_PROMPT": "0"}
+    environment |= {"LC_ALL": "C", "GIT_OPTIONAL_LOCKS": "0", "GIT_TERMINAL_PROMPT": "0"}
     try:
         return subprocess.run(
             ["git", "-C", str(root), *arguments],

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import subprocess
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
@@ -14,6 +13,7 @@ from catalog import drift, store
 from catalog.console import catalog_option, green, out, print_json
 from catalog.findings import Finding, Severity
 from catalog.progress import progress
+from catalog.revisions import repository_of
 from generator.remote import exit_code, remote_findings
 from generator.reports import as_github, as_sarif, as_text, finding_data, summary
 
@@ -113,13 +113,4 @@ def _repository(root: Path) -> Path:
     workspace = os.environ.get("GITHUB_WORKSPACE")
     if workspace and root.resolve().is_relative_to(Path(workspace).resolve()):
         return Path(workspace).resolve()
-    try:
-        done = subprocess.run(
-            ["git", "-C", str(root), "rev-parse", "--show-toplevel"],
-            capture_output=True,
-            text=True,
-            check=False,
-        )
-    except FileNotFoundError:
-        return Path.cwd()
-    return Path(done.stdout.rstrip("\n")).resolve() if done.returncode == 0 else Path.cwd()
+    return (repository_of(root) or Path.cwd()).resolve()

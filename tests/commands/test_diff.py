@@ -88,6 +88,13 @@ def test_a_pull_request_is_compared_from_where_it_parted(repository: Path) -> No
     assert len(ran.json["harnesses"]["changed"]) == 1
 
 
+def test_a_hook_of_git_can_run_it(repository: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(repository)
+    monkeypatch.setenv("GIT_DIR", ".git")
+    monkeypatch.setenv("GIT_INDEX_FILE", ".git/index")
+    assert evaldock("diff", "HEAD", "--catalog", "evals").out == "nothing changed\n"
+
+
 def test_folders_need_no_git(tmp_path: Path) -> None:
     one = make_catalog(tmp_path / "one", harnesses=1, tasks=2)
     other = make_catalog(tmp_path / "other", harnesses=1, tasks=3)

@@ -42,6 +42,12 @@ def test_a_page_is_checked_and_then_written_once(place: Path) -> None:
     assert evaldock("readme", "--check").code == 0
 
 
+def test_the_readme_of_this_project_is_up_to_date() -> None:
+    root = Path(__file__).parents[2]
+    ran = evaldock("readme", root / "README.md", "--check", "--catalog", root / "catalog")
+    assert ran.code == 0, f"{ran.out}\nrun `evaldock readme`"
+
+
 def test_a_linked_page_stays_a_link(place: Path) -> None:
     (place / "real.md").write_text(PAGE)
     (place / "README.md").symlink_to("real.md")
