@@ -30,7 +30,8 @@ class FoundFile:
 class ReadAnswer:
     """`complete` is False when layers in `unread` could still hold, hide or replace a file. `route` names the
     rung of the ladder (cache, sidecar, toc, layers, scan), `verification` how the bytes were checked:
-    `digest` (whole blobs against their digest), `toc`, `sidecar` or `partial` (stopped early, unverified)."""
+    `digest` (whole blobs against their digest), `toc`, `sidecar` or `partial` (stopped early, unverified).
+    `notes` say why layers of `unread` can't be read."""
 
     image: str
     digest: Digest
@@ -44,3 +45,4 @@ class ReadAnswer:
     verification: str
     cost: Cost
     files: Sequence[FoundFile]
+    notes: Sequence[str] = ()
