@@ -14,11 +14,10 @@ from catalog.errors import Refused
 from catalog.references import Digest
 from generator.images.source import Descriptor, ImageSource, NoRanges
 from generator.layers import estargz, toc_entries, zstd_chunked
+from generator.layers.limits import DEFAULT, LimitPassed
 from generator.layers.member import Kind, Member
 from generator.layers.toc_entries import MalformedToc, Place
 
-# A framework.yml is far smaller; nothing larger is worth reading this way.
-FILE_LIMIT = 1 << 20
 # Compression can make a file larger: headers per chunk, and the tar headers that follow in the same stream.
 _OVERHEAD = 64 << 10
 _CHUNK_OVERHEAD = 64
@@ -48,19 +47,19 @@ class Toc:
     def content(self, member: Member) -> bytes:
         """A file's bytes, checked against the digest in the table of contents; one request.
 
-        Raises Refused for a file over 1 MiB and UnusableToc, besides what `read_range` raises.
+        Raises LimitPassed for a large file and UnusableToc, besides what `read_range` raises.
         """
         if member.kind is not Kind.FILE:
             raise self._unusable(f"{member.path!r} is a {member.kind}, not a file")
-        if member.size > FILE_LIMIT:
-            raise Refused(
-                f"{member.path!r} has {member.size} bytes, more than {FILE_LIMIT}",
+        if member.size > DEFAULT.file:
+            raise LimitPassed(
+                f"{member.path!r} has {member.size} bytes, more than {DEFAULT.file}",
                 place=str(self._layer.digest),
             )
         if member.size == 0:
             return b""
         place = self._places.get(member.path)
-        if place is None or place.skip > FILE_LIMIT:
+        if place is None or place.skip > DEFAULT.file:
             raise self._unusable(f"no usable position of {member.path!r}")
         wanted = place.skip + member.size
         most = wanted + _OVERHEAD + _CHUNK_OVERHEAD * len(place.chunks)

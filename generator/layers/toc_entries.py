@@ -16,6 +16,7 @@ from typing import Any
 from catalog.errors import UsageError
 from catalog.references import Digest
 from generator.layers.member import Kind, Member
+from generator.layers.names import clean, text
 
 # A layer of 44,000 members has about 10 MB of JSON. At this limit parsing takes some 150 MB for a moment.
 JSON_LIMIT = 48 << 20
@@ -155,7 +156,8 @@ def _places(entries: Sequence[_Raw], payload_end: int) -> Mapping[str, Place]:
 
 
 def _normal(name: str) -> str:
-    return "/".join(part for part in name.split("/") if part not in ("", "."))
+    # JSON may hold surrogates that no file name has.
+    return text(clean(name.encode("utf-8", "surrogatepass")))
 
 
 def _text(found: Mapping[str, Any], key: str) -> str:

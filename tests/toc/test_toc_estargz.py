@@ -10,12 +10,11 @@ from pathlib import Path
 
 import pytest
 
-from catalog.errors import Refused
 from catalog.references import ImageRef
 from estargz_builder import Entry, estargz
 from generator.images.open import open_image
 from generator.images.source import Descriptor, ImageSource
-from generator.layers import toc
+from generator.layers.limits import DEFAULT, LimitPassed
 from generator.layers.member import Kind, Member
 from generator.layers.toc import UnusableToc, announces_toc, read_toc
 from image_parts import FRAMEWORK, Layer, Layout, member
@@ -201,10 +200,10 @@ def test_digests_that_leave_a_part_of_a_file_open_are_not_enough(
 
 
 def test_a_file_over_the_limit_is_refused(layout: Layout) -> None:
-    layer = estargz(member("opt/huge", b"x" * (toc.FILE_LIMIT + 1)))
+    layer = estargz(member("opt/huge", b"x" * (DEFAULT.file + 1)))
     found = read_toc(*stored(layout, layer))
     assert found is not None
-    with pytest.raises(Refused, match="'opt/huge' has 1048577 bytes, more than 1048576"):
+    with pytest.raises(LimitPassed, match="'opt/huge' has 1048577 bytes, more than 1048576"):
         found.content(found.members[0])
 
 
