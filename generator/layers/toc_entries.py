@@ -146,7 +146,7 @@ def _places(entries: Sequence[_Raw], payload_end: int) -> Mapping[str, Place]:
         if entry.size:
             end = entry.end or starts[bisect_right(starts, last_start, hi=len(starts) - 1)]
             # Only a member's header can be first in the blob, so a file at 0 shares its stream with one.
-            if not (0 < entry.start + entry.skip and entry.start < end <= payload_end):
+            if not (entry.start + entry.skip > 0 and entry.start < end <= payload_end):
                 raise MalformedToc(f"{entry.name[:200]!r} lies outside the layer")
             # Backwards: the first one met is the last one in the tar, which wins.
             place = Place(entry.start, end, entry.skip, entry.digest, tuple(reversed(chunks)))
