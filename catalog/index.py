@@ -15,7 +15,7 @@ from catalog.models import Entry, EntryState, FrameworkSource, Image, MappingEnt
 VERSION = 1
 FOLDER = "ir"
 FILE_NAME = "index.yaml"
-_SAFE_FILE = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,150}\.yaml")
+SAFE_FILE = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]{0,150}\.yaml")
 
 
 class Malformed(ValueError):
@@ -153,7 +153,7 @@ def _image(value: Any, container: str, path: str) -> Image:
 def _file(value: Any, path: str) -> HarnessFile:
     data = _mapping(value, path)
     file = _text(data, "file", path)
-    if not _SAFE_FILE.fullmatch(file) or file.lower() == FILE_NAME:
+    if not SAFE_FILE.fullmatch(file) or file.lower() == FILE_NAME:
         raise Malformed(f"{path}.file: not a file name below ir/: {file!r:.80}")
     sources = [
         _mapping(each, f"{path}.sources[{at}]") for at, each in enumerate(_list(data, "sources", path))

@@ -73,6 +73,8 @@ def test_names_and_versions_are_those_of_the_readers() -> None:
     assert pattern(framework["properties"]["framework"]["properties"]["name"]) == names.HARNESS.pattern
     assert pattern(schema("mapping")["propertyNames"]) == mapping.KEY.pattern.replace("(?:", "(")
     assert set(schema("mapping")["additionalProperties"]["properties"]) == set(mapping.FIELDS)
+    file = schema("index")["$defs"]["harness"]["properties"]["file"]
+    assert pattern(file) == index.SAFE_FILE.pattern
     assert ir["properties"]["version"]["const"] == normal_form.VERSION
     assert schema("index")["properties"]["version"]["const"] == index.VERSION
 

@@ -18,6 +18,7 @@ from hypothesis import strategies as st
 from catalog import parsed, store, writing
 from catalog.cachedir import cache_dir
 from catalog.errors import NotFound, Refused, UsageError
+from catalog.index import SAFE_FILE
 from catalog.models import Catalog, Entry, EntryState, Harness, Image, MappingEntry
 from catalog.writing import file_names, ir_text
 from samples import harness, task
@@ -251,7 +252,7 @@ def test_an_entry_that_was_never_read_is_kept(tmp_path: Path) -> None:
 
 
 def test_several_harnesses_of_one_image_and_names_like_one_another(tmp_path: Path) -> None:
-    names = ["AA-LCR", "aa-lcr", "index", "CON", "plain_1", "a+b"]
+    names = ["AA-LCR", "aa-lcr", "index", "CON", "plain_1", "a+b", "_hidden"]
     (tmp_path / "mapping.toml").write_text("")
     store.write(tmp_path, store.checksum(b""), [entry_of("all", *(harness(name, ["t"]) for name in names))])
     catalog = store.load(tmp_path)
@@ -271,7 +272,7 @@ def test_file_names_are_safe_and_unique_wherever_they_stand(names: list[str]) ->
         assert file.endswith(".yaml")
         assert len(file) < 120
         assert set(file) <= set("abcdefghijklmnopqrstuvwxyz0123456789._-")
-        assert file[0] not in ".-"
+        assert SAFE_FILE.fullmatch(file)
         assert file != "index.yaml"
 
 
