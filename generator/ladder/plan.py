@@ -18,7 +18,7 @@ TINY = 64 << 10
 WHOLE = 1 << 20  # up to here a layer is read and verified whole, whatever is looked for
 SMALL = 8 << 20
 # Asking for a sidecar costs a request or two, and pays only if it saves more than this.
-SIDECAR_PAYS = 8 << 20
+SIDECAR_PAYS = 1 << 20
 # A table of contents has about a hundredth of its layer's size; twice that allows for the files.
 _TOC_SHARE = 50
 
