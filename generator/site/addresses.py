@@ -14,28 +14,21 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from catalog.models import Catalog, Harness, Task
+from catalog.names import TASK
 
 ROOT = "task_catalog"
 BENCHMARKS = f"{ROOT}/benchmarks-table"
 BROWSE = "browse"
 SEARCH_SCRIPT = "_static/evaldock-search.js"
 
-_SAFE = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 # Windows opens a device for these, whatever the suffix; `index` would take a folder's own address.
 _RESERVED = re.compile(r"(?:con|prn|aux|nul|com[0-9]|lpt[0-9]|index)(?:\..*)?", re.IGNORECASE)
-_UNSAFE_RUN = re.compile(r"[^A-Za-z0-9._]+|\.\.+")
 
 
 def address_part(name: str) -> str:
-    """`name` itself where it is safe, else a readable rest of it and eight digits of its hash."""
-    if (
-        _SAFE.fullmatch(name)
-        and ".." not in name
-        and not name.endswith(".")
-        and not _RESERVED.fullmatch(name)
-    ):
-        return name
-    return _with_hash(name)
+    """`name` itself where that is safe, else a readable rest of it and eight digits of its hash."""
+    safe = TASK.fullmatch(name) and ".." not in name and not _RESERVED.fullmatch(name)
+    return name if safe else _with_hash(name)
 
 
 def address_parts(names: Iterable[str]) -> dict[str, str]:
@@ -49,7 +42,7 @@ def address_parts(names: Iterable[str]) -> dict[str, str]:
 
 
 def _with_hash(name: str) -> str:
-    rest = _UNSAFE_RUN.sub("-", name).strip("-.")[:60].rstrip("-.") or "x"
+    rest = re.sub(r"[^A-Za-z0-9_]+", "-", name).strip("-")[:60].rstrip("-") or "x"
     return f"{rest}-{hashlib.sha256(name.encode('utf-8', 'surrogatepass')).hexdigest()[:8]}"
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from catalog.cachedir import cache_dir
 from catalog.errors import EvaldockError, UsageError
-from generator.site.documents import write_if_changed
+from generator.site.output import write_if_changed
 from generator.site.settings import HERE
 
 DEFAULT_SOURCE = HERE / "default_source"

@@ -25,9 +25,8 @@ from catalog.models import Harness, Task
 from generator.site import exports
 from generator.site.addresses import BENCHMARKS, BROWSE, ROOT, SEARCH_SCRIPT
 from generator.site.defaults import default_rows
-from generator.site.documents import write_if_changed
 from generator.site.fingerprints import fingerprint, of_our_code
-from generator.site.output import sweep
+from generator.site.output import sweep, write_if_changed
 from generator.site.pages import Site, files_of
 from generator.site.scripts import command_script
 from generator.site.search_data import search_data, search_script
@@ -210,6 +209,8 @@ def _site_files(site: Site, title: str) -> Iterator[tuple[str, bytes]]:
     yield SEARCH_SCRIPT, search_script(search_data(catalog, addresses, address_of)).encode()
     yield "catalog.json", exports.json_file(exports.catalog_data(catalog, addresses, address_of))
     yield "catalog.schema.json", SCHEMA.read_bytes()
+    # GitHub Pages would leave out what starts with an underscore.
+    yield ".nojekyll", b""
     yield "llms.txt", exports.llms_txt(catalog, title, addresses, address_of).encode()
     whole: list[dict[str, Any]] = []
     for harness in catalog.harnesses:

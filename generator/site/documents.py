@@ -6,11 +6,11 @@ escaped already. So they change only when a harness comes or goes, and no descri
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from generator.site.addresses import BENCHMARKS, ROOT
+from generator.site.output import write_if_changed
 
 MARK = "<!-- evaldock made this file from the catalog. Without this line, evaldock leaves it alone. -->\n"
 
@@ -36,19 +36,6 @@ def bring_up_to_date(folder: Path, wanted: Mapping[str, str]) -> None:
     for path, text in paths.items():
         if not path.exists() or _is_ours(path):
             write_if_changed(path, text.encode())
-
-
-def write_if_changed(path: Path, data: bytes) -> bool:
-    """True when it had to be written. Readers see the old file or the new one, never half of one."""
-    try:
-        if path.read_bytes() == data:
-            return False
-    except FileNotFoundError:
-        path.parent.mkdir(parents=True, exist_ok=True)
-    new = path.with_name(f".{path.name}.new")
-    new.write_bytes(data)
-    os.replace(new, path)  # noqa: PTH105 # atomic on every system, as its documentation says
-    return True
 
 
 def _is_ours(path: Path) -> bool:

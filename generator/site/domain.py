@@ -149,14 +149,7 @@ class EvalDomain(Domain):
     def get_objects(self) -> Iterator[tuple[str, str, str, str, str, int]]:
         addresses = self.site.addresses
         for harness in self.site.catalog.harnesses:
-            if _fits_inventory(harness.name):
-                title = shorten(plain(harness.title), 200) or harness.name
-                yield harness.name, title, "harness", addresses.harness(harness), "", 1
+            title = shorten(plain(harness.title), 200) or harness.name
+            yield harness.name, title, "harness", addresses.harness(harness), "", 1
             for task in harness.tasks:
-                if _fits_inventory(task.id):
-                    yield task.id, task.id, "task", addresses.task(task), "", 1
-
-
-def _fits_inventory(name: str) -> bool:
-    # A line of objects.inv is `name domain:type priority address title`: spaces in a name could forge more.
-    return name == plain(name).replace(" ", "")
+                yield task.id, task.id, "task", addresses.task(task), "", 1

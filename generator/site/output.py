@@ -12,8 +12,6 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from generator.site.documents import write_if_changed
-
 FILE_NAME = "evaldock-site.json"
 VERSION = 1
 
@@ -61,6 +59,21 @@ class Memory:
         write_if_changed(
             folder / FILE_NAME, json.dumps({"version": VERSION} | data, separators=(",", ":")).encode()
         )
+
+
+def write_if_changed(path: Path, data: bytes) -> bool:
+    """True when it had to be written. Readers see the old file or the new one, never half of one. Unlike
+    `catalog.atomic` this doesn't wait for the disk: there are ten thousands of these, and all can be made anew.
+    """
+    try:
+        if path.read_bytes() == data:
+            return False
+    except FileNotFoundError:
+        path.parent.mkdir(parents=True, exist_ok=True)
+    new = path.with_name(f".{path.name}.new")
+    new.write_bytes(data)
+    new.replace(path)
+    return True
 
 
 def sweep(outdir: Path, folders: Iterable[str], keep: set[str]) -> None:
