@@ -8,7 +8,6 @@ from catalog.errors import InvalidInput, NotFound
 from catalog.framework import Framework, parse
 from catalog.joining import join
 from catalog.models import FrameworkSource, Harness, Image, MappingEntry
-from catalog.rendering import check_example
 from generator.answer import ReadAnswer, Status
 
 
@@ -35,7 +34,7 @@ def harvest(entry: MappingEntry, answer: ReadAnswer, *, strict: bool = False) ->
     )
     found: list[tuple[Framework, FrameworkSource]] = []
     problems: list[str] = []
-    warnings: list[str] = []
+    warnings = [f"a layer was left unread: {note}" for note in answer.notes]
     for file in answer.files:
         try:
             framework = parse(file.content, file.path, strict)
@@ -43,21 +42,11 @@ def harvest(entry: MappingEntry, answer: ReadAnswer, *, strict: bool = False) ->
             problems += [f"{file.path}: {problem}" for problem in error.problems]
             continue
         warnings += [f"{file.path}: {warning}" for warning in framework.warnings]
-        _check_commands(framework, problems, warnings)
         source = FrameworkSource(path=file.path, layer=str(file.layer), sha256=file.sha256)
         found.append((framework, source))
     if problems:
         raise InvalidInput("not a valid framework definition", problems, place=entry.container)
     return Harvest(image, join(entry, image, found), tuple(warnings))
-
-
-def _check_commands(framework: Framework, problems: list[str], warnings: list[str]) -> None:
-    for task in framework.tasks:
-        found = check_example(task)
-        if found is not None:
-            forbidden, why = found
-            # A value that only a run can give is no mistake of the definition.
-            (problems if forbidden else warnings).append(f"{framework.place}: command of {task.id}: {why}")
 
 
 def _require_files(entry: MappingEntry, answer: ReadAnswer) -> None:
@@ -68,8 +57,9 @@ def _require_files(entry: MappingEntry, answer: ReadAnswer) -> None:
             hint="framework.yml belongs below /opt/metadata; `evaldock pack` makes an image with one",
         )
     if answer.status is Status.UNKNOWN:
+        why = f" ({'; '.join(answer.notes)})" if answer.notes else ""
         raise NotFound(
-            f"no framework.yml in the layers that were read; layers left unread: {len(answer.unread)}",
+            f"no framework.yml in the layers that were read; layers left unread: {len(answer.unread)}{why}",
             place=entry.container,
-            hint="`--complete` reads all layers",
+            hint="`--complete` reads all layers that can be read",
         )

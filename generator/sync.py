@@ -215,9 +215,7 @@ def _look(image: _Image, known: Digest | None, options: Options) -> _Seen:
             digest, cost = source.head(), source.cost
     if digest == known:
         return _Seen(digest, None, cost)
-    # By the digest just seen, so that a tag that moves meanwhile changes nothing.
-    ref = image.ref if digest is None else image.ref.pinned(digest)
-    answer = read_image(ref, platform=image.platform, complete=options.complete)
+    answer = read_image(image.ref, platform=image.platform, complete=options.complete, known=digest)
     return _Seen(
         answer.digest, answer, Cost(cost.requests + answer.cost.requests, cost.bytes + answer.cost.bytes)
     )

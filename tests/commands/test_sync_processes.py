@@ -56,23 +56,23 @@ def root(tmp_path: Path, fake: FakeRegistry) -> Path:
     return tmp_path
 
 
+@pytest.mark.parametrize("stuck", ["/manifests/", "/blobs/"])
 def test_an_interrupted_sync_leaves_the_catalog_as_it_was(
-    root: Path, fake: FakeRegistry, start: Start
+    root: Path, fake: FakeRegistry, start: Start, stuck: str
 ) -> None:
     assert evaldock("sync", "--catalog", root).code == 0
     for name in NAMES:
         push(fake, name, {path_of(name): framework(name, "y")})
     before = content(root)
     fake.reset()
-    fake.latency = 20.0
+    fake.inject(stuck, pause=20.0, piece=8)
     running = start("sync", "--catalog", root)
     deadline = time.monotonic() + 30
-    while not fake.at_once and time.monotonic() < deadline:
+    while not fake.count(stuck, "GET") and time.monotonic() < deadline:
         time.sleep(0.02)
     running.send_signal(signal.SIGINT)
     # Long before the registry would have answered.
     _, err = running.communicate(timeout=15)
-    fake.latency = 0.0
     assert running.returncode == 130
     assert err.splitlines()[-1] == "evaldock: interrupted; nothing was left half-written"
     assert content(root) == before
