@@ -15,23 +15,24 @@ from docs.demo.wheels import download
 
 ROOT = Path(__file__).parents[2]
 BUILD = ROOT / "build" / "demo"
-EVALDOCK = str(Path(sys.executable).with_name("evaldock"))
+EVALDOCK = Path(sys.executable).with_name("evaldock")
 
 
 def main() -> None:
     print("Harnesses from PyPI …", flush=True)
     wheels = download(ROOT / "requirements" / "demo.txt", ROOT / "build" / "wheels")
+    BUILD.mkdir(parents=True, exist_ok=True)
     entries = [make_image(wheel) for wheel in wheels]
     write_if_new(BUILD / "mapping.toml", "\n".join(entries).encode())
-    evaldock("sync", "--catalog", str(BUILD))
-    evaldock("ls", "harnesses", "--catalog", str(BUILD))
-    site = BUILD / "site"
-    evaldock("build", "--catalog", str(BUILD), "--output", str(site))
+    evaldock("sync", "--catalog", ".")
+    evaldock("ls", "harnesses", "--catalog", ".")
+    evaldock("build", "--catalog", ".", "--output", "site", "--quiet")
+    serve = f"{shown(Path(sys.executable))} -m http.server --directory {shown(BUILD / 'site')}"
     print(
-        f"\nThe site is ready. Open it in a browser:\n\n  file://{site / 'index.html'}\n\n"
-        f"or serve it:\n\n  {sys.executable} -m http.server --directory {site} 8000\n\n"
-        f"The catalog it was made from: {BUILD}\n"
-        f"Try: {EVALDOCK} ls tasks --catalog {BUILD} math"
+        f"\nThe site is ready. Open it in a browser:\n\n  {(BUILD / 'site' / 'index.html').as_uri()}\n\n"
+        f"or serve it on port 8000:\n\n  {serve}\n\n"
+        f"The catalog it was made from is {shown(BUILD)}. Ask it something:\n\n"
+        f"  {shown(EVALDOCK)} ls tasks --catalog {shown(BUILD)} math"
     )
 
 
@@ -46,7 +47,8 @@ def make_image(wheel: Path) -> str:
             if path.name == "framework.yml" and path.parts[0] == "core_evals":
                 write_if_new(harness / "framework.yml", archive.read(member))
     layout = f"images/{name}:{version}"
-    evaldock("pack", str(harness), "--to", f"oci:{BUILD / layout}")
+    platforms = ("--platform", "linux/amd64", "--platform", "linux/arm64")  # pure Python runs on both
+    evaldock("pack", f"harnesses/{name}", "--to", f"oci:{layout}", *platforms)
     requirement = f"{distribution.replace('_', '-')}=={version}"
     return f'[{name}]\ncontainer = "oci:{layout}"\npackages = ["{requirement}"]\n'
 
@@ -60,9 +62,15 @@ def write_if_new(path: Path, content: bytes) -> None:
 
 
 def evaldock(*arguments: str) -> None:
-    done = subprocess.run([EVALDOCK, *arguments], check=False)
+    print("$ evaldock", *arguments, flush=True)
+    done = subprocess.run([str(EVALDOCK), *arguments], cwd=BUILD, check=False)
     if done.returncode:
         sys.exit(done.returncode)
+
+
+def shown(path: Path) -> str:
+    """As one types it from where `make` was called."""
+    return str(path.relative_to(ROOT) if path.is_relative_to(ROOT) else path)
 
 
 if __name__ == "__main__":
