@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import click
 
 from catalog import __version__
-from catalog.errors import EvaldockError
+from catalog.errors import EvaldockError, Refused
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +56,13 @@ COMMANDS: Mapping[str, Lazy | Mapping[str, Lazy]] = {
     "tick": Lazy("launcher.commands.control:tick", "One round of looking after runs."),
     "adopt": Lazy("launcher.commands.control:adopt", "Take over runs from their handles."),
     "prune": Lazy("launcher.commands.control:prune", "Forget runs that have ended and are old."),
+    "publish": Lazy("launcher.commands.publish:publish", "Publish the results of runs."),
+    "compare": Lazy(
+        "launcher.commands.compare:compare", "Compare two models, published runs or record files."
+    ),
+    "gate": Lazy(
+        "launcher.commands.compare:gate", "Say by exit code whether a run's scores are good enough."
+    ),
     "standin": Lazy("launcher.commands.standin:standin", "Run a stand-in model server."),
     "cache": {
         "ls": Lazy("generator.commands.cache:ls", "Show what the cache holds and how much."),
@@ -136,7 +143,7 @@ def main() -> None:
         code = root().main(standalone_mode=False)
         sys.exit(code if isinstance(code, int) else 0)
     except EvaldockError as error:
-        click.echo(f"evaldock: {error}", err=True)
+        _say(str(error))
         sys.exit(error.exit_code)
     except click.exceptions.Exit as stop:
         sys.exit(stop.exit_code)
@@ -150,6 +157,17 @@ def main() -> None:
         # `evaldock ls tasks | head`: the reader has what it wanted.
         sys.stderr.close()
         sys.exit(0)
+    except OSError as error:
+        # No permission, no space, a read-only disk: the file and the reason are all there is to say.
+        _say(f"{f'{error.filename}: ' if error.filename else ''}{error.strerror or error}")
+        sys.exit(Refused.exit_code)
+
+
+def _say(message: str) -> None:
+    """Names and keys out of images stand in messages; none of them may talk to the terminal."""
+    from catalog.console import safe  # noqa: PLC0415 # only for errors
+
+    click.echo(f"evaldock: {safe(message)}", err=True)
 
 
 if __name__ == "__main__":

@@ -86,7 +86,7 @@ def parse(raw: bytes, path: Path) -> Mapping:
         tables = tomli.loads(text)
     except UnicodeDecodeError as error:
         raise InvalidInput("not UTF-8 text", [str(error)], place=str(path)) from None
-    except tomli.TOMLDecodeError as error:
+    except (tomli.TOMLDecodeError, RecursionError) as error:
         raise InvalidInput("not valid TOML", [str(error)], place=str(path)) from None
     reader = _Reader(lines=lines_of(text.replace("\r\n", "\n")))
     entries = [entry for key, table in tables.items() if (entry := reader.entry(key, table)) is not None]

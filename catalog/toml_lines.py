@@ -26,8 +26,10 @@ def lines_of(text: str) -> dict[tuple[str, ...], int]:
     """
     found: dict[tuple[str, ...], int] = {}
     table: tuple[str, ...] = ()
+    line, counted = 1, 0
     for start, equals, end in _statements(text):
-        line = text.count("\n", 0, start) + 1
+        line += text.count("\n", counted, start)
+        counted = start
         if text[start] == "[":
             table = _path(text[start:end].strip("[] \t\r"))
             found.setdefault(table, line)

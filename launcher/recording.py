@@ -1,0 +1,110 @@
+"""From a job that has ended to the record that is published."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from catalog import __version__
+from catalog.errors import Refused
+from catalog.records import Metric, Record, number
+from launcher import results_file
+from launcher import run_directory as files
+from launcher.database import JobRow
+from launcher.jobs import JobPlan, RunPlan, State
+
+SAMPLES = "workflow_output.json"
+MAX_SAMPLES_BYTES = 64 << 20
+
+
+def record_of(
+    plan: RunPlan, job: JobPlan, row: JobRow, *, environ: Mapping[str, str], partial: bool = False
+) -> tuple[Record, dict[str, float]]:
+    """The record, and scores per sample where the harness left them.
+
+    Raises Refused for a job that has not succeeded (unless `partial` results are wanted), and what
+    `results_file.read` raises.
+    """
+    folder = Path(plan.directory) / job.directory
+    if row.state is not State.SUCCEEDED and not partial:
+        raise Refused(
+            f"{row.key} ({row.task}) has not succeeded: it is {row.state}",
+            hint="--partial publishes what it left, marked as partial",
+        )
+    artifacts = folder / files.ARTIFACTS
+    results = results_file.read(artifacts)
+    harness, _, task = job.task.partition(".")
+    ended = files.read_exit(folder)
+    config = job.config.get("config") or {}
+    params = config.get("params") or {}
+    limit = params.get("limit_samples")
+    record = Record(
+        harness=job.harness,
+        task=job.task.removeprefix(f"{job.harness}.")
+        if job.task.startswith(f"{job.harness}.")
+        else task or harness,
+        model=job.endpoint.model_id,
+        run=row.key,
+        task_sha=job.task_sha,
+        params_sha=job.params_sha,
+        metrics=results.metrics,
+        endpoint_type=job.endpoint.type,
+        params=params,
+        overrides=_public(job.overrides),
+        image=job.image,
+        packages=job.packages,
+        limit=float(limit) if limit is not None else None,
+        partial=row.state is not State.SUCCEEDED,
+        started=ended.started if ended else None,
+        ended=ended.ended if ended else None,
+        backend=plan.backend,
+        versions=_versions(folder, results.git_hash),
+        origin=_origin(environ),
+    )
+    return record, _samples(artifacts / SAMPLES, record.metrics)
+
+
+def _public(overrides: Mapping[str, Any]) -> dict[str, Any]:
+    """Overrides without the endpoint: its address may be private, and says nothing about the score."""
+    return {key: value for key, value in overrides.items() if key != "target"}
+
+
+def _versions(folder: Path, git_hash: str | None) -> dict[str, str]:
+    versions = {"evaldock": __version__}
+    packages = files.read_json(folder / "packages.json") or {}
+    versions |= {str(name): str(version) for name, version in packages.items()}
+    if git_hash:
+        versions["harness revision"] = git_hash
+    return versions
+
+
+def _origin(environ: Mapping[str, str]) -> dict[str, str]:
+    """Who ran it: a workflow by its address, or somebody's shell (and nothing of whose)."""
+    if environ.get("GITHUB_ACTIONS") != "true":
+        return {"kind": "shell"}
+    server, repository = environ.get("GITHUB_SERVER_URL", ""), environ.get("GITHUB_REPOSITORY", "")
+    return {
+        "kind": "workflow",
+        "repository": repository,
+        "revision": environ.get("GITHUB_SHA", ""),
+        "url": f"{server}/{repository}/actions/runs/{environ.get('GITHUB_RUN_ID', '')}",
+    }
+
+
+def _samples(path: Path, metrics: Sequence[Metric]) -> dict[str, float]:
+    """`id` and `score` of each item; an item without a reply counts 0, as in the metric."""
+    try:
+        if path.stat().st_size > MAX_SAMPLES_BYTES:
+            return {}
+        items = json.loads(path.read_bytes())
+    except (OSError, ValueError):
+        return {}
+    scores: dict[str, float] = {}
+    for item in items if isinstance(items, list) else []:
+        if isinstance(item, dict) and isinstance(item.get("id"), str):
+            score = 0.0 if item.get("error") else number(item.get("score"))
+            if score is not None:
+                scores[item["id"]] = score
+    return scores if metrics else {}
