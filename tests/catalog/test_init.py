@@ -52,3 +52,10 @@ def test_nothing_is_overwritten(tmp_path: Path, existing: str) -> None:
 def test_a_file_is_no_folder(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     assert evaldock("init", tmp_path / "file").code == 2
+
+
+def test_a_folder_that_cannot_be_written_is_told_in_a_line(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    ran = evaldock("init", tmp_path / "file" / "below")
+    assert (ran.code, ran.out) == (5, "")
+    assert ran.err == f"evaldock: {tmp_path}/file/below: Not a directory\n"

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 import tomli
+import tomlkit
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -221,3 +222,29 @@ def test_entries_that_are_written_are_read_back(entries: list[MappingEntry]) -> 
 def test_adding_an_entry_leaves_what_stands_there() -> None:
     text = with_entries(FULL, [MappingEntry(key="third", container="x/y:1")])
     assert text == f'{FULL}\n[third]\ncontainer = "x/y:1"\n'
+
+
+NASTY = st.text("ab.=#[]{}\"'\\ \n", max_size=8)
+
+
+@given(
+    st.dictionaries(
+        NASTY, st.dictionaries(NASTY, st.one_of(NASTY, st.lists(NASTY, max_size=3)), max_size=3), max_size=3
+    )
+)
+def test_every_key_has_its_line_whatever_stands_around_it(tables: dict[str, dict[str, object]]) -> None:
+    text = tomlkit.dumps(tables)
+    assert tomli.loads(text) == tables
+    found = lines_of(text)
+    lines = text.split("\n")
+    for name, table in tables.items():
+        for key in table:
+            assert "=" in lines[found[name, key] - 1]
+    assert sorted(path for path in found if len(path) == 2) == sorted(
+        (name, key) for name, table in tables.items() for key in table
+    )
+
+
+def test_nesting_without_end_is_a_mistake() -> None:
+    (found,) = problems("a = " + "[" * 100_000)
+    assert "nested" in found
