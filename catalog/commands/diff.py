@@ -17,7 +17,14 @@ from catalog.revisions import load_revision, merge_base
 @click.command()
 @click.argument("base")
 @click.argument("head", required=False)
-@click.option("--format", "form", type=click.Choice(["text", "markdown"]), default="text", show_default=True)
+@click.option(
+    "--format",
+    "form",
+    type=click.Choice(["text", "markdown"]),
+    default="text",
+    show_default=True,
+    help="How to print it.",
+)
 @click.option("--exit-code", is_flag=True, help="Exit with 1 when something changed.")
 @click.option(
     "--merge-base",
