@@ -39,7 +39,7 @@ COMMANDS: Mapping[str, Lazy | Mapping[str, Lazy]] = {
         "catalog.commands.readme:readme", "Write generated blocks into hand-written Markdown pages."
     ),
     "extract": Lazy(
-        "generator.commands.extract:extract", "Read framework.yml out of an image without pulling it."
+        "generator.commands.extract:extract", "Read framework.yml out of images without pulling them."
     ),
     "sync": Lazy("generator.commands.sync:sync", "Read every image of mapping.toml and write the IR."),
     "attach": Lazy("generator.commands.attach:attach", "Push an image's framework files as a small sidecar."),
@@ -66,7 +66,9 @@ COMMANDS: Mapping[str, Lazy | Mapping[str, Lazy]] = {
     "standin": Lazy("launcher.commands.standin:standin", "Run a stand-in model server."),
     "cache": {
         "ls": Lazy("generator.commands.cache:ls", "Show what the cache holds and how much."),
-        "prune": Lazy("generator.commands.cache:prune", "Remove cached reads, all or older than some days."),
+        "prune": Lazy(
+            "generator.commands.cache:prune", "Remove cached reads, all or those not used for some days."
+        ),
     },
 }
 

@@ -10,7 +10,6 @@ import zipfile
 from pathlib import Path
 
 import click
-import pytest
 import tomli
 import yaml
 
