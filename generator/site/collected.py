@@ -49,8 +49,10 @@ BROWSE_STYLES = ("evaldock-browse.css",)
 BROWSE_SCRIPTS = (
     "evaldock-search.js",
     "evaldock-synonyms.js",
+    "evaldock-words.js",
     "evaldock-find.js",
     "evaldock-address.js",
+    "evaldock-facets.js",
     "evaldock-browse.js",
 )
 

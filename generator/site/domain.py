@@ -7,7 +7,6 @@ up to date precisely the documents that it touches.
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Iterator, Mapping, Sequence, Set
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -15,9 +14,9 @@ from docutils import nodes
 from sphinx import addnodes
 from sphinx.domains import Domain, ObjType
 from sphinx.roles import XRefRole
-from sphinx.util import logging
 from sphinx.util.nodes import make_refnode
 
+from catalog.nearest import did_you_mean
 from generator.site.text import plain, shorten
 
 if TYPE_CHECKING:
@@ -28,8 +27,6 @@ if TYPE_CHECKING:
     from generator.site.output import Memory
     from generator.site.pages import Site
 
-logger = logging.getLogger(__name__)
-
 
 class EvalDomain(Domain):
     name = "eval"
@@ -39,7 +36,6 @@ class EvalDomain(Domain):
     # links: {document: {(type, target as written): page it led to}}; blocks: {document: {kind: key}}
     initial_data: ClassVar = {"links": {}, "blocks": {}}
     data_version = 1
-    dangling_warnings: ClassVar = {"task": "%(target)s", "harness": "%(target)s"}
 
     # Not pickled with the environment; the extension sets them anew in each build.
     site: Site
@@ -113,9 +109,6 @@ class EvalDomain(Domain):
     ) -> nodes.reference | None:
         found = self.candidates(typ, target)
         if len(found) != 1:
-            logger.warning(self._problem(typ, target), location=node, type="eval", subtype=typ)
-            # Said here, with a suggestion: no second warning of Sphinx's own.
-            node["refwarn"] = False
             return None
         return make_refnode(builder, fromdocname, self._pages(typ)[found[0]], "", contnode, found[0])
 
@@ -134,16 +127,13 @@ class EvalDomain(Domain):
             if (page := self.page_of(kind, target)) is not None
         ]
 
-    def _problem(self, kind: str, target: str) -> str:
+    def why_missing(self, kind: str, target: str) -> str:
+        """What to say of a link that leads nowhere, in other projects' inventories either."""
         if found := self.candidates(kind, target):
             return f"task {target!r} stands in several harnesses: write one of {', '.join(found)}"
-        near = difflib.get_close_matches(target, list(self._pages(kind)), n=3, cutoff=0.6)
-        if kind == "task" and not near:
-            bare = difflib.get_close_matches(
-                target.rpartition(".")[2], list(self._bare_names), n=3, cutoff=0.6
-            )
-            near = [task for name in bare for task in self._bare_names[name]][:3]
-        hint = f"; did you mean {' or '.join(near)}?" if near else ""
+        hint = did_you_mean(target, self._pages(kind))
+        if kind == "task" and not hint:
+            hint = did_you_mean(target.rpartition(".")[2], self._bare_names)
         return f"the catalog has no {kind} {target!r}{hint}"
 
     def get_objects(self) -> Iterator[tuple[str, str, str, str, str, int]]:

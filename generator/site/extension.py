@@ -29,8 +29,10 @@ from generator.site.pages import Site
 from generator.site.settings import COMPONENTS, Settings
 
 if TYPE_CHECKING:
+    from sphinx import addnodes
     from sphinx.application import Sphinx
     from sphinx.config import Config
+    from sphinx.domains import Domain
     from sphinx.environment import BuildEnvironment
     from sphinx.util.typing import ExtensionMetadata
 
@@ -57,6 +59,7 @@ def setup(app: Sphinx) -> ExtensionMetadata:
     app.connect("builder-inited", load_catalog)
     app.connect("env-get-outdated", outdated_documents)
     app.connect("env-updated", documents_to_write)
+    app.connect("warn-missing-reference", warn_of_missing)
     app.connect("html-collect-pages", collected.pages)
     app.connect("html-page-context", collected.add_assets)
     # After all others: some themes write into the output at this moment.
@@ -118,6 +121,14 @@ def outdated_documents(
     _app: Sphinx, env: BuildEnvironment, _added: set[str], _changed: set[str], removed: set[str]
 ) -> Iterable[str]:
     return [name for name in domain_of(env).outdated() if name not in removed]
+
+
+def warn_of_missing(_app: Sphinx, domain: Domain | None, node: addnodes.pending_xref) -> bool | None:
+    if not isinstance(domain, EvalDomain):
+        return None
+    kind, target = node["reftype"], node["reftarget"]
+    logger.warning(domain.why_missing(kind, target), location=node, type="eval", subtype=kind)
+    return True
 
 
 def documents_to_write(app: Sphinx, env: BuildEnvironment) -> Iterable[str]:

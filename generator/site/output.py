@@ -63,7 +63,7 @@ class Memory:
 
 def write_if_changed(path: Path, data: bytes) -> bool:
     """True when it had to be written. Readers see the old file or the new one, never half of one. Unlike
-    `catalog.atomic` this doesn't wait for the disk: there are ten thousands of these, and all can be made anew.
+    `catalog.atomic` this doesn't wait for the disk: there are ten thousands of these, all can be made anew.
     """
     try:
         if path.read_bytes() == data:
