@@ -96,6 +96,9 @@ class LazyGroup(click.Group):
             return LazyGroup(cmd_name, found, help=GROUP_HELP[cmd_name])
         module, _, function = found.target.partition(":")
         command = getattr(importlib.import_module(module), function)
+        from catalog.logs import show_warnings  # noqa: PLC0415 # `--help` has nothing to warn of
+
+        show_warnings()
         assert isinstance(command, click.Command)  # noqa: S101 # a wrong entry of the table above
         return command
 

@@ -56,7 +56,7 @@ def sync(
     catalog_dir: Path | None,
     as_json: bool,
 ) -> None:
-    """Read every image of mapping.toml (or those of some ENTRYs) and write the IR.
+    """Read every image of mapping.toml and write the IR. With ENTRYs only those, the others stay as recorded.
 
     An image whose digest is on record isn't read again. An entry that can't be read keeps its last good IR,
     is marked as stale, and makes the exit code 1; when every entry failed for one kind of reason, the code

@@ -12,6 +12,7 @@ import pytest
 
 from catalog.console import one_line, out, print_json, safe, wants_colour, width
 from catalog.progress import progress
+from running import evaldock
 
 HOSTILE = "a\x1b[31mred\x9b2J\u202eevil\ud800\x00"
 
@@ -67,6 +68,25 @@ def test_a_workflow_run_sees_no_commands(
     lines = capsys.readouterr().out.splitlines()
     assert not any(line.strip().startswith("::") or "##[" in line for line in lines)
     assert "a::b" in lines[2]
+
+
+def test_an_error_cannot_move_the_cursor() -> None:
+    ran = evaldock("ls", "tasks", "--from", "oci:nowhere\x1b[2J")
+    assert ran.code == 3
+    assert "\x1b" not in ran.err
+    assert r"nowhere\x1b[2J" in ran.err
+
+
+def test_logged_warnings_are_lines_of_the_command() -> None:
+    # In a process of its own, since logging is configured once.
+    code = (
+        "import logging, catalog.logs\n"
+        "catalog.logs.show_warnings(); catalog.logs.show_warnings()\n"
+        "logging.getLogger('generator.registry').warning('odd: %s', 'a\\x1b[2J\\nb')\n"
+        "logging.getLogger('generator.registry').info('not shown')\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stderr == "evaldock: warning: odd: a\\x1b[2J b\n"
 
 
 def test_colours_follow_the_terminal_and_no_color(monkeypatch: pytest.MonkeyPatch) -> None:
