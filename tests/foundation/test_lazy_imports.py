@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
+
+from synthetic import make_catalog
 
 HEAVY = [
     *("docker", "isal", "jinja2", "jsonschema", "leptonai", "oras", "paramiko", "pydantic", "ray"),
@@ -37,3 +40,10 @@ def loaded_by(*arguments: str) -> list[str]:
 @pytest.mark.parametrize("arguments", ["--help", "--version", "ls --help", "cache --help"])
 def test_help_loads_nothing_heavy(arguments: str) -> None:
     assert loaded_by(*arguments.split()) == []
+
+
+@pytest.mark.parametrize("arguments", ["ls tasks", "ls tasks --json math", "ls harnesses"])
+def test_listing_a_known_catalog_loads_nothing_heavy(arguments: str, tmp_path: Path) -> None:
+    catalog = ["--catalog", str(make_catalog(tmp_path, harnesses=2, tasks=10))]
+    loaded_by(*arguments.split(), *catalog)  # reads the YAML files and remembers them
+    assert loaded_by(*arguments.split(), *catalog) == []
