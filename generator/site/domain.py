@@ -66,13 +66,13 @@ class EvalDomain(Domain):
             self.data["links"][docname] = links
 
     def outdated(self) -> Iterator[str]:
-        """Documents that would look different with today's catalog."""
+        """Documents that would look different with today's catalog, or have a link to warn of again."""
         for docname, blocks in self.data["blocks"].items():
             # A block of a harness that is gone belongs to a document that goes with it.
             if any(self.site.block_key(kind, docname) != key for kind, key in blocks.items()):
                 yield docname
         for docname, links in self.data["links"].items():
-            if any(self.page_of(*target) != page for target, page in links.items()):
+            if any(page is None or self.page_of(*target) != page for target, page in links.items()):
                 yield docname
 
     def page_of(self, kind: str, target: str) -> str | None:
