@@ -192,8 +192,9 @@ def _reusable(entry: MappingEntry, recorded: Recorded, options: Options) -> Dige
     if (
         before is None
         or before.image is None
-        or before.state is EntryState.IMPORTED
         or not before.harnesses
+        # Imported from another tool's file: nobody here has seen what the image holds.
+        or not all(harness.sources for harness in before.harnesses)
         or before.mapping.platform != entry.platform
         or entry.key in recorded.broken
         # Its warnings aren't on record.

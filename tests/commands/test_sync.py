@@ -3,12 +3,14 @@ from __future__ import annotations
 import random
 import re
 from collections.abc import Iterable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from catalog import store
+from catalog.models import EntryState
 from harness_images import framework, lay_out, path_of, push
 from image_parts import Layer, Layout, member, tar
 from running import Ran, evaldock
@@ -397,6 +399,24 @@ def test_what_mapping_toml_says_beside_the_image_needs_no_read(two: Place) -> No
     harness = store.load(two.root).harnesses[1]
     assert harness.packages == ("code-harness==1.0",)
     assert harness.abilities == ("resume",)
+
+
+def test_what_was_imported_is_read_whatever_digest_it_came_with(place: Place) -> None:
+    digest = place.push("maths", "algebra")
+    place.write("maths")
+    assert place.sync().code == 0
+    # Another tool's word for the same image, as an import leaves it: no framework.yml was ever seen.
+    (read,) = store.load(place.root).entries
+    harness = replace(read.harnesses[0], sources=(), tasks=read.harnesses[0].tasks[:0])
+    imported = replace(read, state=EntryState.IMPORTED, harnesses=(harness,))
+    store.write(place.root, store.load(place.root).mapping_sha256, [imported])
+    place.registry.inject(status=404, times=10)
+    assert place.sync().code == 3
+    assert place.codes() == ["entry-stale"]
+    place.registry.reset()
+    assert place.sync().code == 0
+    assert place.tasks() == ["maths.algebra"]
+    assert store.load(place.root).harnesses[0].image.digest == digest
 
 
 def test_layouts_lie_relative_to_the_catalog(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
