@@ -44,7 +44,8 @@ class Unrenderable(Refused):
 
 
 def render(task: Task, overrides: Mapping[str, Any] | None = None) -> str:
-    """The command of `task` with `overrides` (`config`, `target`) laid over its defaults.
+    """The command of `task` with `overrides` (`config`, `target`) laid over its defaults; a null in them
+    clears, unlike one in a definition.
 
     Raises Unrenderable, naming the task.
     """
