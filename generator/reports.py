@@ -112,8 +112,8 @@ def _result(one: Finding, codes: Sequence[str], locate: Locate) -> dict[str, Any
         "message": {"text": f"{one.message}{hint}"},
     }
     if one.file:
-        location: dict[str, Any] = {"artifactLocation": {"uri": quote(locate(one.file))}}
-        if one.line:
-            location["region"] = {"startLine": one.line}
+        # GitHub's code scanning takes no place without a region.
+        region = {"startLine": one.line or 1}
+        location = {"artifactLocation": {"uri": quote(locate(one.file))}, "region": region}
         result["locations"] = [{"physicalLocation": location}]
     return result
