@@ -6,8 +6,13 @@ import os
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
 
 pytest_plugins = ["services.fixtures", "services.browser"]
+
+# A busy machine is no failure.
+settings.register_profile("evaldock", deadline=None)
+settings.load_profile("evaldock")
 
 # What a user's shell or a CI job may set and a command of ours would obey.
 _OBEYED = (
