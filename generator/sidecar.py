@@ -31,6 +31,7 @@ from catalog.references import Digest
 from generator.answer import FoundFile, ReadAnswer, Status
 from generator.images.manifest import Manifest, load_object, parse
 from generator.images.source import Descriptor, ImageSource, ResolvedImage
+from generator.layers.pattern import Pattern
 
 logger = logging.getLogger(__name__)
 
@@ -83,7 +84,7 @@ def compose(
     """Without `manifest` it is for an annotation of the image's own manifest."""
     values = {
         "version": 1,
-        "pattern": pattern,
+        "pattern": Pattern.parse(pattern).text,
         **({"manifest": str(manifest)} if manifest else {}),
         "platform": platform,
         "layers": [str(layer) for layer in layers],
@@ -95,13 +96,14 @@ def compose(
 def read_sidecar(source: ImageSource, image: ResolvedImage, pattern: str) -> SidecarFiles | None:
     """What the image's sidecar says about `pattern`, None where there is none to rely on. Never raises for a
     sidecar that can't be had or doesn't fit: the layers can still be read."""
+    wanted = Pattern.parse(pattern)
     if inline := image.annotations.get(ANNOTATION):
-        found = _checked(inline.encode(errors="replace"), image, pattern, "annotation", attached=False)
+        found = _checked(inline.encode(errors="replace"), image, wanted, "annotation", attached=False)
         if found:
             return found
     answers: list[SidecarFiles] = []
     for document, where in _attached(source, image.manifest_digest):
-        found = _checked(document, image, pattern, where, attached=True)
+        found = _checked(document, image, wanted, where, attached=True)
         if found and found not in answers:
             answers.append(found)
     if len(answers) > 1:
@@ -151,20 +153,20 @@ def _document(source: ImageSource, referrer: Descriptor, subject: Digest) -> byt
 
 
 def _checked(
-    data: bytes, image: ResolvedImage, pattern: str, where: str, *, attached: bool
+    data: bytes, image: ResolvedImage, pattern: Pattern, where: str, *, attached: bool
 ) -> SidecarFiles | None:
     try:
         document = load_object(data, where, "sidecar", MAX_DOCUMENT)
-        if document.get("version") == 1 and document.get("pattern") != pattern:
+        if document.get("version") == 1 and document.get("pattern") != pattern.text:
             return None  # about other files
-        return SidecarFiles(files=_verified(document, image, where, attached=attached))
+        return SidecarFiles(files=_verified(document, image, pattern, where, attached=attached))
     except EvaldockError as error:
         logger.warning("%s of %s is passed over: %s", where, image.manifest_digest, error)
         return None
 
 
 def _verified(
-    document: Mapping[str, Any], image: ResolvedImage, place: str, *, attached: bool
+    document: Mapping[str, Any], image: ResolvedImage, pattern: Pattern, place: str, *, attached: bool
 ) -> tuple[FoundFile, ...]:
     if document.get("version") != 1:
         raise Refused("its version is not known here", place=place)
@@ -177,20 +179,19 @@ def _verified(
     listed = document.get("files")
     if not isinstance(listed, list) or len(listed) > _MAX_FILES:
         raise Refused("its files are not a list, or too many", place=place)
-    files = tuple(_file(entry, image, f"{place} files[{n}]") for n, entry in enumerate(listed))
+    files = tuple(_file(entry, image, pattern, f"{place} files[{n}]") for n, entry in enumerate(listed))
     if len({file.path for file in files}) != len(files):
         raise Refused("it names a file twice", place=place)
     return tuple(sorted(files, key=lambda file: file.path))
 
 
-def _file(entry: object, image: ResolvedImage, place: str) -> FoundFile:
+def _file(entry: object, image: ResolvedImage, pattern: Pattern, place: str) -> FoundFile:
     values = entry if isinstance(entry, dict) else {}
     path, layer, sha256, content = (values.get(key) for key in ("path", "layer", "sha256", "content"))
     if not isinstance(path, str) or not isinstance(sha256, str) or not isinstance(content, str):
         raise Refused("not a path, a layer, a sha256 and a content", place=place)
-    parts = path.split("/")
-    if parts[0] or len(parts) < 2 or any(part in ("", ".", "..") for part in parts[1:]):
-        raise Refused(f"not an absolute path: {path[:200]!r}", place=place)
+    if not path.startswith("/") or not pattern.matches(path[1:]):
+        raise Refused(f"not what it says to have looked for: {path[:200]!r}", place=place)
     holder = next((one.digest for one in image.layers if str(one.digest) == layer), None)
     if holder is None:
         raise Refused("its layer is not one of the image's", place=place)
