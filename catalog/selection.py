@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from catalog.errors import NotFound, UsageError
@@ -146,8 +146,3 @@ def _listing(names: Sequence[str]) -> str:
     if len(names) > _LISTED:
         return f"{', '.join(names[:_LISTED])} or one of {len(names) - _LISTED} more"
     return " or ".join([*filter(None, [", ".join(names[:-1])]), names[-1]])
-
-
-def values(listed: Iterable[Listed], of: Callable[[Listed], Sequence[str]]) -> list[str]:
-    """All values that a property takes, sorted."""
-    return sorted({value for one in listed for value in of(one)})
