@@ -4,161 +4,76 @@
 
   const ROWS = 50;
   const QUIET = 400; // ms without typing before a screen reader is told the count, and the address follows
-  const LONG_FACET = 12;
 
-  const { UNKNOWN, build, prepare, select, marks } = window.evaldockFind;
+  const { UNKNOWN, build, prepare, select } = window.evaldockFind;
+  const { marks } = window.evaldockWords;
   const { LONGEST_QUERY, nothing, read, write } = window.evaldockAddress;
+  const { make, makeFacet, makeChosen } = window.evaldockFacets;
 
   const data = window.EVALDOCK_SEARCH;
   const root = document.getElementById("ed-browse");
   if (!root || !data) return; // the page goes on saying where the tasks are listed
-  const part = (name) => root.querySelector(`[data-ed="${name}"]`);
-  const parts = {
-    query: part("query"),
-    filters: part("filters"),
-    filterCount: part("filter-count"),
-    facets: part("facets"),
-    summary: part("summary"),
-    said: part("said"),
-    sort: part("sort"),
-    chosen: part("chosen"),
-    note: part("note"),
-    hits: part("hits"),
-    pages: part("pages"),
-    clear: part("clear"),
-  };
+
+  /**
+   * @template {HTMLElement} Kind
+   * @param {string} name
+   * @param {new () => Kind} kind
+   * @returns {Kind}
+   */
+  function part(name, kind) {
+    const found = root?.querySelector(`[data-ed="${name}"]`);
+    if (found instanceof kind) return found;
+    throw new Error(`the page has no ${name}`);
+  }
+
+  const query = part("query", HTMLInputElement);
+  const filters = part("filters", HTMLDetailsElement);
+  const filterCount = part("filter-count", HTMLElement);
+  const summary = part("summary", HTMLElement);
+  const said = part("said", HTMLElement);
+  const sort = part("sort", HTMLSelectElement);
+  const chosen = part("chosen", HTMLElement);
+  const note = part("note", HTMLElement);
+  const hits = part("hits", HTMLOListElement);
+  const pages = part("pages", HTMLElement);
+  const previous = part("previous", HTMLButtonElement);
+  const next = part("next", HTMLButtonElement);
+  const pageNumber = part("page", HTMLElement);
+  const clear = part("clear", HTMLButtonElement);
 
   const index = build(data, window.EVALDOCK_SYNONYMS ?? []);
-  const boxes = index.facets.map(makeFacet);
+  const facets = index.facets.map((facet) => makeFacet(facet, choose));
+  part("facets", HTMLElement).append(...facets.map(({ fieldset }) => fieldset));
   let state = nothing();
+  /** @type {string[]} */
   let ignored = [];
   let typing = false;
   let waiting = 0;
 
-  function make(tag, className, ...children) {
-    const element = document.createElement(tag);
-    if (className) element.className = className;
-    element.append(...children);
-    return element;
-  }
-
-  function count(number) {
-    return `${number.toLocaleString("en")} ${number === 1 ? "task" : "tasks"}`;
-  }
-
-  // Filters
-
-  function nameOf(facet, value) {
-    return value === UNKNOWN ? facet.missing : value;
-  }
-
-  /** The fieldset of a facet. Its values keep their places whatever is chosen: alphabetical, or most tasks first. */
-  function makeFacet(facet) {
-    const totals = new Uint32Array(facet.values.length);
-    for (const has of facet.of) for (const value of has) totals[value]++;
-    const order = [...facet.values.keys()].filter((value) => totals[value] > 0);
-    const byName = (a, b) => facet.values[a].localeCompare(facet.values[b], "en", { numeric: true });
-    const last = (value) => Number(facet.values[value] === UNKNOWN);
-    order.sort((a, b) => last(a) - last(b) || (facet.key === "harness" ? 0 : totals[b] - totals[a]) || byName(a, b));
-
-    const list = make("ul", "ed-facet__values");
-    const rows = new Map();
-    for (const value of order) {
-      const box = make("input", "ed-facet__box");
-      box.type = "checkbox";
-      box.value = facet.values[value];
-      box.addEventListener("change", () => choose(facet.key, box.value, box.checked));
-      const name = make("span", "ed-facet__name", nameOf(facet, facet.values[value]));
-      const shown = make("span", "ed-facet__count");
-      const row = make("li", "", make("label", "ed-facet__value", box, name, shown));
-      rows.set(value, { row, box, shown, last: -1 });
-      list.append(row);
-    }
-    const fieldset = make("fieldset", "ed-facet", make("legend", "", facet.label));
-    if (order.length > LONG_FACET) fieldset.append(makeNarrower(facet, rows));
-    fieldset.append(list);
-    parts.facets.append(fieldset);
-    return { facet, rows };
-  }
-
-  /** A field that shortens a long list of values to those that contain what is typed. */
-  function makeNarrower(facet, rows) {
-    const field = make("input", "ed-facet__narrow");
-    field.type = "search";
-    field.placeholder = `Narrow ${rows.size} values`;
-    field.setAttribute("aria-label", `Show only some values of ${facet.label.toLowerCase()}`);
-    field.addEventListener("input", () => {
-      const wanted = field.value.trim().toLowerCase();
-      for (const [value, { row, box }] of rows) {
-        row.hidden = !box.checked && !facet.values[value].toLowerCase().includes(wanted);
-      }
-    });
-    return field;
-  }
-
-  function showFacets(counts) {
-    boxes.forEach(({ facet, rows }, which) => {
-      const chosen = state.chosen.get(facet.key);
-      for (const [value, row] of rows) {
-        const number = counts[which][value];
-        row.box.checked = chosen?.has(facet.values[value]) ?? false;
-        if (row.last === number) continue;
-        row.last = number;
-        row.shown.replaceChildren(number.toLocaleString("en"), make("span", "visually-hidden", number === 1 ? " task" : " tasks"));
-        row.row.classList.toggle("ed-facet--none", number === 0);
-      }
-    });
-    const chosen = [...state.chosen.values()].reduce((sum, names) => sum + names.size, 0);
-    parts.filterCount.textContent = chosen ? `${chosen} chosen` : "";
-  }
-
-  function choose(key, value, on) {
-    const names = new Set(state.chosen.get(key));
-    if (on) names.add(value);
-    else names.delete(value);
-    if (names.size) state.chosen.set(key, names);
-    else state.chosen.delete(key);
-    change();
-  }
-
   // What was found
 
-  function showChosen() {
-    const buttons = [];
-    for (const { facet } of boxes) {
-      for (const value of state.chosen.get(facet.key) ?? []) {
-        const button = make("button", "ed-chosen", make("span", "ed-chosen__kind", `${facet.label}: `), nameOf(facet, value));
-        button.type = "button";
-        button.append(make("span", "ed-chosen__remove", "×"));
-        button.lastElementChild.setAttribute("aria-hidden", "true");
-        button.setAttribute("aria-label", `Remove filter ${facet.label}: ${nameOf(facet, value)}`);
-        button.addEventListener("click", () => {
-          choose(facet.key, value, false);
-          (parts.chosen.querySelector("button") ?? parts.query).focus();
-        });
-        buttons.push(button);
-      }
-    }
-    parts.chosen.replaceChildren(...buttons);
-    parts.clear.hidden = !state.query && buttons.length === 0;
+  function show() {
+    const { found, counts, units, broad } = select(index, state);
+    const last = Math.max(1, Math.ceil(found.length / ROWS));
+    state.page = Math.min(state.page, last);
+    const first = (state.page - 1) * ROWS;
+    hits.replaceChildren(...found.slice(first, first + ROWS).map((at) => makeHit(at, units)));
+    hits.start = first + 1;
+    facets.forEach((facet, at) => facet.show(counts[at], state.chosen.get(index.facets[at].key)));
+    showChosen();
+    showPages(last);
+    showSummary(found.length, broad);
+    window.clearTimeout(waiting);
+    waiting = window.setTimeout(() => {
+      said.textContent = [summary.textContent, note.textContent].filter(Boolean).join(". ");
+      if (typing) store(true);
+    }, QUIET);
   }
 
-  function marked(element, text, units) {
-    let end = 0;
-    for (const [from, to] of marks(text, units)) {
-      element.append(text.slice(end, from), make("mark", "ed-mark", text.slice(from, to)));
-      end = to;
-    }
-    element.append(text.slice(end));
-    return element;
-  }
-
-  /** The address of a task's page: below the site's root, whatever the data says. */
-  function pageOf(address) {
-    const safe = /^[\w.~%-]+(?:\/[\w.~%-]+)*\/?$/.test(address) && !address.split("/").includes("..");
-    return safe ? `${root.dataset.root}/${address}` : "#";
-  }
-
+  /**
+   * @param {number} at
+   * @param {Unit[]} units
+   */
   function makeHit(at, units) {
     const task = index.tasks[at];
     const link = marked(make("a", "ed-hit__name"), task.name, units);
@@ -169,8 +84,7 @@
     if (task.description) main.append(marked(make("p", "ed-hit__text"), task.description, units));
     const harness = marked(make("span", "ed-hit__harness"), index.harnesses[task.harness].name, units);
     const facts = make("p", "ed-hit__facts", harness);
-    for (const which of [1, 2]) {
-      const { key, values, of } = index.facets[which];
+    for (const { key, values, of } of index.facets.slice(1, 3)) {
       for (const value of of[at]) {
         if (values[value] !== UNKNOWN) facts.append(" ", make("span", `ed-tag ed-tag--${key}`, values[value]));
       }
@@ -178,59 +92,92 @@
     return make("li", "ed-hit", main, facts);
   }
 
-  function show() {
-    const { found, counts, units, broad } = select(index, { ...state, query: state.query.trim() });
-    const last = Math.max(1, Math.ceil(found.length / ROWS));
-    state.page = Math.min(state.page, last);
-    const first = (state.page - 1) * ROWS;
-    parts.hits.replaceChildren(...found.slice(first, first + ROWS).map((at) => makeHit(at, units)));
-    parts.hits.start = first + 1;
-    showFacets(counts);
-    showChosen();
-    showPages(last);
-    const total = index.tasks.length;
-    const all = found.length === total ? count(total) : `${found.length.toLocaleString("en")} of ${count(total)}`;
-    parts.summary.textContent = found.length ? all : "No task fits";
-    showNote(found.length, broad);
-    window.clearTimeout(waiting);
-    waiting = window.setTimeout(() => {
-      parts.said.textContent = [parts.summary.textContent, parts.note.textContent].filter(Boolean).join(". ");
-      if (typing) store(true);
-    }, QUIET);
-  }
-
-  function showNote(found, broad) {
-    const notes = [];
-    if (ignored.length) notes.push(`Not in this catalog, so left out: ${ignored.slice(0, 5).join(", ").slice(0, 200)}.`);
-    if (broad) notes.push("Nothing has that name; these are about the same subject.");
-    if (!found) {
-      notes.push(
-        state.chosen.size
-          ? "Fewer filters or other words may find something."
-          : "Other words, or fewer of them, may find something.",
-      );
+  /**
+   * @template {HTMLElement} Kind
+   * @param {Kind} element
+   * @param {string} text
+   * @param {Unit[]} units
+   */
+  function marked(element, text, units) {
+    let end = 0;
+    for (const [from, to] of marks(text, units)) {
+      element.append(text.slice(end, from), make("mark", "ed-mark", text.slice(from, to)));
+      end = to;
     }
-    parts.note.textContent = notes.join(" ");
-    parts.note.hidden = notes.length === 0;
+    element.append(text.slice(end));
+    return element;
   }
 
+  /**
+   * The address of a task's page: below the site's root, whatever the data says.
+   * @param {string} address
+   */
+  function pageOf(address) {
+    const safe = /^[\w.~%-]+(?:\/[\w.~%-]+)*\/?$/.test(address) && !address.split("/").includes("..");
+    return safe ? `${root?.dataset.root}/${address}` : "#";
+  }
+
+  function showChosen() {
+    const buttons = index.facets.flatMap((facet) =>
+      [...(state.chosen.get(facet.key) ?? [])].map((value) => makeChosen(facet, value, () => takeBack(facet, value))),
+    );
+    chosen.replaceChildren(...buttons);
+    filterCount.textContent = buttons.length ? `${buttons.length} chosen` : "";
+    clear.hidden = !state.query && buttons.length === 0;
+  }
+
+  /** @param {number} last */
   function showPages(last) {
-    const [previous, next] = parts.pages.querySelectorAll("button");
-    parts.pages.hidden = last === 1;
+    pages.hidden = last === 1;
     // aria-disabled keeps the focus where it is when the last page is reached.
     previous.setAttribute("aria-disabled", String(state.page === 1));
     next.setAttribute("aria-disabled", String(state.page === last));
-    parts.pages.querySelector("span").textContent = `Page ${state.page} of ${last}`;
+    pageNumber.textContent = `Page ${state.page} of ${last}`;
   }
 
-  // The address
+  /**
+   * @param {number} found
+   * @param {boolean} broad
+   */
+  function showSummary(found, broad) {
+    const total = index.tasks.length;
+    const all = `${total.toLocaleString("en")} ${total === 1 ? "task" : "tasks"}`;
+    summary.textContent = found === total ? all : `${found.toLocaleString("en")} of ${all}`;
+    if (!found) summary.textContent = "No task fits";
+    const notes = [];
+    if (ignored.length) {
+      notes.push(`Not in this catalog, so left out: ${ignored.slice(0, 5).join(", ").slice(0, 200)}.`);
+    }
+    if (broad) notes.push("Nothing has that name; these are about the same subject.");
+    if (!found && state.chosen.size) notes.push("Fewer filters or other words may find something.");
+    else if (!found) notes.push("Other words, or fewer of them, may find something.");
+    note.textContent = notes.join(" ");
+    note.hidden = notes.length === 0;
+  }
 
-  /** Puts the state into the address: as a new step back, or in place of the newest. */
-  function store(inPlace) {
-    const fragment = write(state, index.facets);
-    if (fragment === window.location.hash.replace(/^#/, "") && !window.location.search) return;
-    const address = `${window.location.pathname}${fragment && "#"}${fragment}`;
-    window.history[inPlace ? "replaceState" : "pushState"](null, "", address);
+  // What is looked for
+
+  /**
+   * @param {string} key
+   * @param {string} value
+   * @param {boolean} on
+   */
+  function choose(key, value, on) {
+    const values = new Set(state.chosen.get(key));
+    if (on) values.add(value);
+    else values.delete(value);
+    if (values.size) state.chosen.set(key, values);
+    else state.chosen.delete(key);
+    change();
+  }
+
+  /**
+   * @param {Facet} facet
+   * @param {string} value
+   */
+  function takeBack(facet, value) {
+    choose(facet.key, value, false);
+    (chosen.querySelector("button") ?? query).focus();
   }
 
   function change() {
@@ -241,11 +188,58 @@
     show();
   }
 
+  function type() {
+    state.query = query.value;
+    state.page = 1;
+    ignored = [];
+    if (!typing) store(false);
+    typing = true;
+    show();
+  }
+
+  function rest() {
+    if (typing) store(true);
+    typing = false;
+  }
+
+  function clearAll() {
+    state = nothing();
+    query.value = "";
+    sort.value = state.sort;
+    change();
+    query.focus();
+  }
+
+  /**
+   * @param {HTMLButtonElement} button
+   * @param {number} step
+   */
+  function turn(button, step) {
+    if (button.getAttribute("aria-disabled") === "true") return;
+    state.page += step;
+    show();
+    store(false);
+    summary.scrollIntoView({ block: "start" });
+  }
+
+  // The address
+
+  /**
+   * Puts the state into the address: as a new step back, or in place of the newest.
+   * @param {boolean} inPlace
+   */
+  function store(inPlace) {
+    const fragment = write(state, index.facets);
+    if (fragment === window.location.hash.replace(/^#/, "") && !window.location.search) return;
+    const address = `${window.location.pathname}${fragment && "#"}${fragment}`;
+    window.history[inPlace ? "replaceState" : "pushState"](null, "", address);
+  }
+
   function restore() {
     typing = false;
     ({ state, ignored } = read(window.location.hash, index.facets));
-    parts.query.value = state.query;
-    parts.sort.value = state.sort;
+    query.value = state.query;
+    sort.value = state.sort;
     show();
   }
 
@@ -258,86 +252,74 @@
     store(true);
   }
 
-  // Hands
+  // The keyboard
 
-  function turn(step) {
-    const before = state.page;
-    state.page += step;
-    if (state.page < 1) state.page = 1;
-    show();
-    if (state.page === before) return;
-    store(false);
-    root.querySelector(".ed-browse__found").scrollIntoView({ block: "start" });
-  }
-
+  /** @param {KeyboardEvent} event */
   function moveBetweenHits(event) {
-    const links = [...parts.hits.querySelectorAll(".ed-hit__name")];
-    const at = links.indexOf(document.activeElement);
-    const inQuery = document.activeElement === parts.query;
-    if (at < 0 && !inQuery) return;
-    const steps = { ArrowDown: at + 1, ArrowUp: at - 1, Home: 0, End: links.length - 1 };
     if (event.altKey || event.ctrlKey || event.metaKey || event.shiftKey) return;
-    if (inQuery && !["ArrowDown", "Enter"].includes(event.key)) return;
-    if (!inQuery && event.key === "Escape") parts.query.focus();
-    else if (inQuery && event.key === "Enter") links[0]?.focus();
-    else if (event.key in steps) (steps[event.key] < 0 ? parts.query : links[steps[event.key]])?.focus();
-    else return;
+    const target = targetOf(event.key);
+    if (!target) return;
     event.preventDefault();
+    target.focus();
   }
 
+  /**
+   * Where a key leads from what has the focus.
+   * @param {string} key
+   * @returns {HTMLElement | undefined}
+   */
+  function targetOf(key) {
+    const links = [...hits.querySelectorAll("a")];
+    if (document.activeElement === query) return key === "ArrowDown" || key === "Enter" ? links[0] : undefined;
+    const at = links.findIndex((link) => link === document.activeElement);
+    if (at < 0) return undefined;
+    if (key === "Escape" || (key === "ArrowUp" && at === 0)) return query;
+    return { ArrowDown: links[at + 1], ArrowUp: links[at - 1], Home: links[0], End: links[links.length - 1] }[key];
+  }
+
+  /** @param {KeyboardEvent} event */
   function focusQuery(event) {
-    const typingElsewhere = event.target.closest?.("input, textarea, select, [contenteditable]");
-    if (event.key !== "/" || event.ctrlKey || event.metaKey || event.altKey || typingElsewhere) return;
+    const typesElsewhere = event.target instanceof Element && event.target.closest("input, textarea, select");
+    if (event.key !== "/" || event.ctrlKey || event.metaKey || event.altKey || typesElsewhere) return;
     event.preventDefault();
     event.stopImmediatePropagation(); // the theme's own search wants this key too
-    parts.query.focus();
-    parts.query.select();
+    query.focus();
+    query.select();
   }
 
-  parts.query.maxLength = LONGEST_QUERY;
-  parts.query.addEventListener("input", () => {
-    state.query = parts.query.value;
-    state.page = 1;
-    ignored = [];
-    if (!typing) store(false);
-    typing = true;
-    show();
-  });
-  parts.query.addEventListener("blur", () => {
-    if (typing) store(true);
-    typing = false;
-  });
-  parts.sort.addEventListener("change", () => {
-    state.sort = parts.sort.value;
+  function prepareAhead() {
+    if (prepare(index)) whenIdle(prepareAhead);
+  }
+
+  /** @param {() => void} run */
+  function whenIdle(run) {
+    if (window.requestIdleCallback) window.requestIdleCallback(run);
+    else window.setTimeout(run, 50);
+  }
+
+  query.maxLength = LONGEST_QUERY;
+  query.addEventListener("input", type);
+  query.addEventListener("blur", rest);
+  sort.addEventListener("change", () => {
+    state.sort = sort.value === "name" || sort.value === "harness" ? sort.value : "best";
     change();
   });
-  parts.clear.addEventListener("click", () => {
-    state = nothing();
-    parts.query.value = "";
-    parts.sort.value = state.sort;
-    change();
-    parts.query.focus();
-  });
-  parts.pages.addEventListener("click", (event) => {
-    const button = event.target.closest("button");
-    if (button && button.getAttribute("aria-disabled") !== "true") turn(Number(button.value));
-  });
-  root.querySelector("form").addEventListener("submit", (event) => event.preventDefault());
+  clear.addEventListener("click", clearAll);
+  previous.addEventListener("click", () => turn(previous, -1));
+  next.addEventListener("click", () => turn(next, 1));
+  query.form?.addEventListener("submit", (event) => event.preventDefault());
   root.addEventListener("keydown", moveBetweenHits);
   window.addEventListener("keydown", focusQuery, true);
   window.addEventListener("hashchange", restore);
 
   const wide = window.matchMedia("(min-width: 60rem)");
-  const fold = () => (parts.filters.open = wide.matches);
-  wide.addEventListener("change", fold);
-  fold();
-
-  const idle = window.requestIdleCallback ?? ((run) => window.setTimeout(run, 50));
-  const prepareMore = () => prepare(index) && idle(prepareMore);
-  idle(prepareMore);
+  const unfold = () => (filters.open = wide.matches);
+  wide.addEventListener("change", unfold);
+  unfold();
 
   takeOverForm();
   restore();
+  whenIdle(prepareAhead);
   root.hidden = false;
   document.getElementById("ed-browse-fallback")?.remove();
 })();

@@ -15,6 +15,7 @@
 
   // Copying
 
+  /** @param {string} text */
   async function copy(text) {
     try {
       await navigator.clipboard.writeText(text);
@@ -24,7 +25,10 @@
     }
   }
 
-  /** Where there is no clipboard to write to: plain http, an older browser, a refused permission. */
+  /**
+   * Where there is no clipboard to write to: plain http, an older browser, a refused permission.
+   * @param {string} text
+   */
   function copyBySelection(text) {
     const before = document.activeElement;
     const field = document.createElement("textarea");
@@ -39,17 +43,26 @@
     return done;
   }
 
-  /** What a reader would type: without prompts, the output of commands, line numbers. */
+  /**
+   * What a reader would type: without prompts, the output of commands, line numbers.
+   * @param {Element} block
+   */
   function typed(block) {
-    const copied = block.cloneNode(true);
+    const copied = document.createElement("pre");
+    copied.append(...[...block.childNodes].map((node) => node.cloneNode(true)));
+    const session = copied.querySelector(".gp") !== null;
     for (const extra of copied.querySelectorAll(".gp, .go, .linenos")) extra.remove();
-    return copied.textContent.replace(/\n{2,}/g, "\n").trim();
+    const text = copied.textContent.trim();
+    return session ? text.replace(/\n{2,}/g, "\n") : text;
   }
 
+  /** @param {HTMLElement} button */
   function textFor(button) {
     if (button.dataset.edCopyText !== undefined) return button.dataset.edCopyText;
     const source = document.getElementById(button.dataset.edCopy ?? "");
-    return source ? source.textContent.trim() : typed(button.parentElement.querySelector("pre"));
+    if (source) return source.textContent.trim();
+    const block = button.parentElement?.querySelector("pre");
+    return block ? typed(block) : "";
   }
 
   function addCopyButtons() {
@@ -81,13 +94,10 @@
 
   const collator = new Intl.Collator("en", { numeric: true, sensitivity: "base" });
 
-  function cellText(row, column) {
-    return row.cells[column]?.textContent.trim() ?? "";
-  }
-
+  /** @param {HTMLTableElement} table */
   function makeSortable(table) {
     const [body] = table.tBodies;
-    const headers = [...table.tHead.rows[0].cells];
+    const headers = [...(table.tHead?.rows[0].cells ?? [])];
     headers.forEach((header, column) => {
       const button = document.createElement("button");
       button.type = "button";
@@ -98,13 +108,14 @@
         const down = header.getAttribute("aria-sort") === "ascending";
         for (const other of headers) other.removeAttribute("aria-sort");
         header.setAttribute("aria-sort", down ? "descending" : "ascending");
-        const rows = [...body.rows].map((row) => ({ row, text: cellText(row, column) }));
+        const rows = [...body.rows].map((row) => ({ row, text: row.cells[column].textContent.trim() }));
         rows.sort((a, b) => (down ? -1 : 1) * collator.compare(a.text, b.text));
         body.append(...rows.map(({ row }) => row));
       });
     });
   }
 
+  /** @param {HTMLTableElement} table */
   function makeFilterable(table) {
     const rows = [...table.tBodies[0].rows].map((row) => ({ row, text: row.textContent.toLowerCase() }));
     const field = document.createElement("input");
@@ -117,7 +128,7 @@
     const tools = document.createElement("div");
     tools.className = "ed-tools";
     tools.append(field, count);
-    table.parentElement.before(tools);
+    (table.parentElement ?? table).before(tools);
     let waiting = 0;
     function show() {
       const words = field.value.toLowerCase().split(/\s+/).filter(Boolean);
@@ -138,6 +149,7 @@
 
   addCopyButtons();
   for (const table of document.querySelectorAll("table.ed-tasks")) {
+    if (!(table instanceof HTMLTableElement)) continue;
     if (table.tBodies[0].rows.length < LONG_TABLE) continue;
     makeSortable(table);
     makeFilterable(table);

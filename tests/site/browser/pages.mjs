@@ -69,7 +69,7 @@ function look(page) {
       search: location.search,
       title: document.title,
       focus: text(document.activeElement) || document.activeElement.id,
-      pages: shown("[data-ed=pages] span").map(text).join(),
+      pages: shown("[data-ed=page]").map(text).join(),
     };
   });
 }
