@@ -31,6 +31,7 @@ import gzip
 import hashlib
 import json
 import secrets
+import ssl
 import threading
 import time
 from collections.abc import Mapping, Sequence
@@ -54,7 +55,12 @@ JsonObject = dict[str, Any]
 
 
 class FakeRegistry:
-    def __init__(self) -> None:
+    """Over https with `tls`; the test then leads the hosts' names, `name` and `other`, to loopback."""
+
+    def __init__(
+        self, *, name: str = "127.0.0.1", other: str = "127.0.0.1", tls: ssl.SSLContext | None = None
+    ) -> None:
+        self.scheme = "https" if tls else "http"
         self.auth: Basic | Bearer | None = None
         self.referrers = True
         self.referrers_filter = True
@@ -78,8 +84,8 @@ class FakeRegistry:
         self.uploads: dict[str, bytes] = {}
         self.at_once = self.most_at_once = 0  # requests being answered, now and at the most
         self.lock = threading.RLock()
-        self._main = Server(self, signed=False)
-        self._other = Server(self, signed=True)
+        self._main = Server(self, name=name, signed=False, tls=tls)
+        self._other = Server(self, name=other, signed=True, tls=tls)
 
     def __enter__(self) -> Self:
         self._main.start()

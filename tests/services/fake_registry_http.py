@@ -7,6 +7,7 @@ import hashlib
 import json
 import re
 import socket
+import ssl
 import threading
 import time
 from collections.abc import Iterator, Mapping
@@ -26,14 +27,19 @@ _ROUTE = re.compile(r"/v2/(?P<repository>.+)/(?P<kind>blobs|manifests|referrers|
 class Server:
     """One host identity. `signed` is the one that blob redirects lead to."""
 
-    def __init__(self, registry: FakeRegistry, *, signed: bool) -> None:
+    def __init__(
+        self, registry: FakeRegistry, *, name: str, signed: bool, tls: ssl.SSLContext | None
+    ) -> None:
         handler = type("Handler", (_Handler,), {"registry": registry, "signed": signed})
+        self._name = name
         self._server = _Listener(("127.0.0.1", 0), handler)
+        if tls:
+            self._server.socket = tls.wrap_socket(self._server.socket, server_side=True)
         self._thread = threading.Thread(target=self._server.serve_forever, args=(0.02,), daemon=True)
 
     @property
     def host(self) -> str:
-        return f"127.0.0.1:{self._server.server_port}"
+        return f"{self._name}:{self._server.server_port}"
 
     @property
     def connections(self) -> int:
@@ -220,7 +226,7 @@ class _Handler(BaseHTTPRequestHandler):
             self._upload(repository, rest.removeprefix("uploads/"))
         elif self.registry.redirect_blobs and rest in self.registry.blobs and self.command == "GET":
             signed = urlencode({"signature": self.registry.new_signature()})
-            location = f"http://{self.registry.other}/signed/{rest}?{signed}"
+            location = f"{self.registry.scheme}://{self.registry.other}/signed/{rest}?{signed}"
             self._reply(self.registry.redirect_status, b"", {"Location": location})
         else:
             self._blob(rest)
