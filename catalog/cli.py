@@ -63,6 +63,9 @@ COMMANDS: Mapping[str, Lazy | Mapping[str, Lazy]] = {
     "gate": Lazy(
         "launcher.commands.compare:gate", "Say by exit code whether a run's scores are good enough."
     ),
+    "export": Lazy(
+        "launcher.commands.export:export", "Export published results, all or those of some models or runs."
+    ),
     "standin": Lazy("launcher.commands.standin:standin", "Run a stand-in model server."),
     "cache": {
         "ls": Lazy("generator.commands.cache:ls", "Show what the cache holds and how much."),
