@@ -12,7 +12,7 @@ from generator.registry.http import Policy
 from generator.registry.source import RegistrySource
 from services.fake_registry import FakeRegistry
 
-QUICK = Policy(attempts=4, first_pause=0.01, longest_pause=2.0, connect=5, read=2, patience=0.3, slowest=1e6)
+QUICK = Policy(attempts=4, first_pause=0.01, longest_pause=2.0)
 
 
 @pytest.fixture
