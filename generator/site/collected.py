@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import hashlib
 import sys
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -21,16 +21,12 @@ from sphinx.builders.html import StandaloneHTMLBuilder
 from sphinx.util import logging
 from sphinx.util.display import status_iterator
 
-from catalog.models import Harness, Task
-from generator.site import exports
-from generator.site.addresses import BENCHMARKS, BROWSE, ROOT, SEARCH_SCRIPT
-from generator.site.defaults import default_rows
+from generator.site.addresses import BROWSE, ROOT
+from generator.site.data_files import Makers, beside_task, data_files
 from generator.site.fingerprints import fingerprint, of_our_code
 from generator.site.output import sweep, write_if_changed
-from generator.site.pages import Site, files_of
-from generator.site.scripts import command_script
-from generator.site.search_data import search_data, search_script
-from generator.site.settings import SCHEMA, STATIC
+from generator.site.pages import Site
+from generator.site.settings import STATIC
 from generator.site.templating import way
 from generator.site.text import plain, shorten
 
@@ -71,7 +67,7 @@ class Page:
     title: str
     parents: tuple[tuple[str, str], ...]
     render: Callable[[], str]
-    beside: Mapping[str, Callable[[], bytes]]
+    beside: Makers
 
 
 def copy_static(outdir: Path) -> None:
@@ -98,22 +94,25 @@ def pages(app: Sphinx) -> Iterator[tuple[str, dict[str, Any], str]]:
     domain = cast("EvalDomain", app.env.domains["eval"])
     site, memory, outdir = domain.site, domain.memory, Path(app.outdir)
     made = {_output_name(builder, document) for document in app.env.found_docs}
-    for address, data in _site_files(site, app.config.html_title or app.config.project):
-        write_if_changed(outdir / address, data)
-        made.add(address)
-    shell = _shell(builder, Path(app.doctreedir))
     keys: dict[str, str] = {}
+    for files in data_files(site, app.config.html_title or app.config.project):
+        keys[files.name] = files.key
+        made.update(files.makers)
+        if not memory.holds(files.name, files.key, outdir, files.makers):
+            _write(outdir, files.makers)
+    data = len(keys)
+    shell = _shell(builder, Path(app.doctreedir))
     outdated: list[Page] = []
     for page in _all_pages(site):
         keys[page.name] = fingerprint(page.key, shell)
-        files = (_output_name(builder, page.name), *page.beside)
-        made.update(files)
-        if memory.keys.get(page.name) != keys[page.name] or not memory.left_alone(outdir, files):
+        names = (_output_name(builder, page.name), *page.beside)
+        made.update(names)
+        if not memory.holds(page.name, keys[page.name], outdir, names):
             outdated.append(page)
-    logger.info("pages of the catalog: %d to write, %d unchanged", len(outdated), len(keys) - len(outdated))
+    unchanged = len(keys) - data - len(outdated)
+    logger.info("pages of the catalog: %d to write, %d unchanged", len(outdated), unchanged)
     for page in _with_progress(app, outdated):
-        for address, make in page.beside.items():
-            write_if_changed(outdir / address, make())
+        _write(outdir, page.beside)
         yield page.name, _context(page, site), TEMPLATE
     sweep(outdir, (f"{ROOT}/tasks", f"{ROOT}/harnesses"), keep=made)
     memory.keys = keys
@@ -128,6 +127,11 @@ def _drop_lost_words(builder: StandaloneHTMLBuilder) -> None:
     for mapping in (indexer._mapping, indexer._title_mapping):
         for word in [word for word, pages in mapping.items() if not pages]:
             del mapping[word]
+
+
+def _write(outdir: Path, makers: Makers) -> None:
+    for address, make in makers.items():
+        write_if_changed(outdir / address, make())
 
 
 def _with_progress(app: Sphinx, outdated: list[Page]) -> Iterator[Page]:
@@ -190,41 +194,5 @@ def _all_pages(site: Site) -> Iterator[Page]:
                 shorten(plain(task.title or task.name), 100),
                 (catalog_page, harness_page),
                 partial(site.task, harness, position),
-                _beside_task(site, harness, task),
+                beside_task(site, harness, position),
             )
-
-
-def _beside_task(site: Site, harness: Harness, task: Task) -> dict[str, Callable[[], bytes]]:
-    page, harness_page = site.addresses.task(task), site.addresses.harness(harness)
-    files = files_of(page)
-
-    def whole() -> bytes:
-        addresses = site.address_of(page), site.address_of(harness_page)
-        return exports.json_file(exports.task_whole(harness, task, *addresses))
-
-    return {files.json: whole, files.csv: lambda: exports.defaults_csv(default_rows(task))}
-
-
-def _site_files(site: Site, title: str) -> Iterator[tuple[str, bytes]]:
-    """All but those beside collected pages: address and contents."""
-    catalog, addresses, address_of = site.catalog, site.addresses, site.address_of
-    yield SEARCH_SCRIPT, search_script(search_data(catalog, addresses, address_of)).encode()
-    yield "catalog.json", exports.json_file(exports.catalog_data(catalog, addresses, address_of))
-    yield "catalog.schema.json", SCHEMA.read_bytes()
-    # GitHub Pages would leave out what starts with an underscore.
-    yield ".nojekyll", b""
-    yield "llms.txt", exports.llms_txt(catalog, title, addresses, address_of).encode()
-    whole: list[dict[str, Any]] = []
-    for harness in catalog.harnesses:
-        table = exports.task_table(((harness, task) for task in harness.tasks), addresses, address_of)
-        whole += table
-        page = addresses.harness(harness)
-        files = files_of(page, command_of=page)
-        about = exports.harness_about(harness, address_of(page))
-        yield files.json, exports.json_file(about | {"tasks": table})
-        yield files.csv, exports.task_table_csv(table)
-        if harness.command is not None:
-            yield files.command_script, command_script(harness.command).encode()
-    files = files_of(BENCHMARKS)
-    yield files.json, exports.json_file(whole)
-    yield files.csv, exports.task_table_csv(whole)

@@ -10,6 +10,8 @@ import io
 import json
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 from catalog.models import Catalog, Harness, Task
@@ -22,13 +24,21 @@ from generator.site.text import clean, plain, shorten
 
 SCHEMA_VERSION = 1
 Address = Callable[[str], str]
+Rows = tuple[tuple[Harness, Task], ...]
 
 # What a spreadsheet takes for a formula, or strips before it looks for one (OWASP, "CSV Injection").
 _FORMULA = re.compile(r"[\s\x00-\x1f]*[=+\-@\uff1d\uff0b\uff0d\uff20]|[\t\r\n]")
 
 
 def json_file(data: Any) -> bytes:
-    return (json.dumps(data, ensure_ascii=False, indent=1, default=str) + "\n").encode("utf-8", "replace")
+    # Without indentation: only that way Python uses its fast encoder.
+    return (json.dumps(data, ensure_ascii=False, default=str) + "\n").encode("utf-8", "replace")
+
+
+def json_lines(records: Iterable[Mapping[str, Any]]) -> bytes:
+    """A JSON array with one record to a line."""
+    lines = ",\n".join(json.dumps(record, ensure_ascii=False, default=str) for record in records)
+    return f"[\n{lines}\n]\n".encode("utf-8", "replace")
 
 
 def catalog_data(catalog: Catalog, addresses: Addresses, address_of: Address) -> dict[str, Any]:
@@ -82,12 +92,20 @@ TASK_COLUMNS = (
 )  # fmt: skip
 
 
-def task_table(
-    rows: Iterable[tuple[Harness, Task]], addresses: Addresses, address_of: Address
-) -> list[dict[str, Any]]:
+@dataclass(frozen=True)
+class TaskTable:
     """One flat record for each task, the same for JSON and CSV."""
-    return [
-        {
+
+    rows: Rows
+    addresses: Addresses
+    address_of: Address
+
+    @cached_property
+    def records(self) -> list[dict[str, Any]]:
+        return [self._record(harness, task) for harness, task in self.rows]
+
+    def _record(self, harness: Harness, task: Task) -> dict[str, Any]:
+        return {
             "id": task.id,
             "harness": harness.name,
             "task": task.name,
@@ -97,10 +115,8 @@ def task_table(
             "architectures": list(harness.image.architectures),
             "container": harness.image.container,
             "digest": harness.image.digest or None,
-            "page": address_of(addresses.task(task)),
+            "page": self.address_of(self.addresses.task(task)),
         }
-        for harness, task in rows
-    ]
 
 
 def task_table_csv(table: Sequence[Mapping[str, Any]]) -> bytes:

@@ -37,17 +37,19 @@ class Memory:
             pass  # damaged or older: everything is made anew
         return cls(str(outdir))
 
-    def left_alone(self, outdir: Path, names: Iterable[str]) -> bool:
-        """Whether these files are there as the last build left them."""
-        for name in names:
-            try:
-                status = (outdir / name).stat()
-            except OSError:
-                return False
-            time, size, _ = self.contents.get(name, (0, -1, ""))
-            if (status.st_mtime_ns, status.st_size) != (time, size):
-                return False
-        return True
+    def holds(self, name: str, key: str, outdir: Path, files: Iterable[str]) -> bool:
+        """Whether the last build made `name` from the same, and its files are there as it left them."""
+        return self.keys.get(name) == key and all(
+            self._left_alone(f"{outdir}/{file}", file) for file in files
+        )
+
+    def _left_alone(self, path: str, name: str) -> bool:
+        try:
+            status = os.stat(path)  # noqa: PTH116 # no Path for each: there are ten thousands
+        except OSError:
+            return False
+        time, size, _ = self.contents.get(name, (0, -1, ""))
+        return (status.st_mtime_ns, status.st_size) == (time, size)
 
     @staticmethod
     def forget(folder: Path) -> None:
@@ -80,11 +82,11 @@ def sweep(outdir: Path, folders: Iterable[str], keep: set[str]) -> None:
     """Removes from folders below `outdir` all files but those to keep, then the folders that are left empty:
     pages of what is no longer in the catalog, also those of a build that nobody remembers."""
     for folder in folders:
-        for path, _ in _files(outdir / folder):
-            if path.relative_to(outdir).as_posix() in keep:
+        for name, _ in _files(outdir, folder):
+            if name in keep:
                 continue
-            path.unlink()
-            for above in path.relative_to(outdir).parents[:-1]:
+            (outdir / name).unlink()
+            for above in Path(name).parents[:-1]:
                 try:
                     (outdir / above).rmdir()
                 except OSError:
@@ -96,13 +98,12 @@ def keep_times(outdir: Path, memory: Memory, floors: dict[str, int], skip: Path)
     copies a site by its times copies what changed. `floors`: times (ns) that a file must stay above, because
     its maker would take it for outdated. `skip`: a folder below `outdir` that isn't output."""
     contents: dict[str, tuple[int, int, str]] = {}
-    for path, status in _files(outdir, skip):
-        name = path.relative_to(outdir).as_posix()
+    for name, status in _files(outdir, "", skip):
         time, size, digest = memory.contents.get(name, (0, -1, ""))
         if (status.st_mtime_ns, status.st_size) != (time, size):
-            now = hashlib.sha256(path.read_bytes()).hexdigest()
+            now = hashlib.sha256((outdir / name).read_bytes()).hexdigest()
             if now == digest and time > floors.get(name, 0):
-                os.utime(path, ns=(status.st_atime_ns, time))
+                os.utime(outdir / name, ns=(status.st_atime_ns, time))
             else:
                 time = status.st_mtime_ns
             size, digest = status.st_size, now
@@ -110,14 +111,14 @@ def keep_times(outdir: Path, memory: Memory, floors: dict[str, int], skip: Path)
     memory.contents = contents
 
 
-def _files(top: Path, skip: Path | None = None) -> Iterator[tuple[Path, os.stat_result]]:
-    folders = [top] if top.is_dir() else []
+def _files(outdir: Path, folder: str, skip: Path | None = None) -> Iterator[tuple[str, os.stat_result]]:
+    """Names below `outdir` of all files in a folder there. No Path for each: there are ten thousands."""
+    start = len(str(outdir)) + 1
+    folders = [str(outdir / folder)] if (outdir / folder).is_dir() else []
     while folders:
         with os.scandir(folders.pop()) as entries:
             for entry in entries:
-                path = Path(entry.path)
-                if entry.is_dir(follow_symlinks=False):
-                    if path != skip:
-                        folders.append(path)
-                elif entry.is_file(follow_symlinks=False):
-                    yield path, entry.stat()
+                if entry.is_file(follow_symlinks=False):
+                    yield entry.path[start:].replace(os.sep, "/"), entry.stat()
+                elif entry.is_dir(follow_symlinks=False) and entry.path != str(skip):
+                    folders.append(entry.path)

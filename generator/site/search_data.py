@@ -12,7 +12,7 @@ from typing import Any
 from catalog.models import Catalog, Task
 from generator.site.addresses import Addresses
 from generator.site.scripts import script_value
-from generator.site.text import plain, shorten
+from generator.site.text import one_line, plain, shorten
 
 VERSION = 1
 DESCRIPTION_LENGTH = 160
@@ -43,7 +43,7 @@ def search_data(catalog: Catalog, addresses: Addresses, address_of: Callable[[st
                     task.name,
                     index,
                     _title(task),
-                    shorten(plain(task.description).removeprefix("- "), DESCRIPTION_LENGTH),
+                    shorten(one_line(task.description), DESCRIPTION_LENGTH),
                     endpoint_types.indexes(task.endpoint_types),
                     capabilities.indexes(task.capabilities),
                     image_architectures,

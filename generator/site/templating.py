@@ -12,7 +12,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup, escape
 
 from generator.site.settings import TEMPLATES
-from generator.site.text import clean, plain, shorten, web_address
+from generator.site.text import clean, one_line, plain, shorten, web_address
 
 # The longest text shown on a page; the rest stands in the JSON beside it. Random text of this length stays
 # far below the 300 KB that a page may have.
@@ -56,7 +56,8 @@ class Templates:
         self._environment.filters |= {
             "clean": lambda text: clean(str(text)),
             "plain": lambda text: plain(str(text)),
-            "short": lambda text, length: shorten(plain(str(text)), length),
+            "short": lambda text, length: shorten(one_line(str(text)), length),
+            "breakable": breakable,
             "within": within,
             "web_address": web_address,
             "command": command_html,
@@ -66,6 +67,11 @@ class Templates:
 
     def render(self, template: str, **context: Any) -> str:
         return self._environment.get_template(f"{template}.html.jinja").render(context)
+
+
+def breakable(name: str) -> Markup:
+    """A long name may go on in the next line after each underscore or dot."""
+    return Markup(re.sub(r"([_.]+)", r"\1<wbr>", str(escape(name))))  # noqa: S704 # escaped before
 
 
 def within(text: str) -> str:

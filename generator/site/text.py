@@ -24,6 +24,11 @@ def plain(text: str) -> str:
     return _SPACE.sub(" ", clean(text)).strip()
 
 
+def one_line(text: str) -> str:
+    """As one line of prose: a description that is a list begins without its first hyphen."""
+    return plain(text).removeprefix("- ")
+
+
 def shorten(text: str, length: int) -> str:
     """At most `length` characters, cut at a word where there is one near, with an ellipsis."""
     if len(text) <= length:
