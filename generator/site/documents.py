@@ -17,13 +17,27 @@ MARK = "<!-- evaldock made this file from the catalog. Without this line, evaldo
 
 def sources(harness_pages: Sequence[str]) -> dict[str, str]:
     """The text of each document, by its name."""
-    pages = "\n".join(page.removeprefix(f"{ROOT}/") for page in [BENCHMARKS, *harness_pages])
-    overview = (
-        f"{MARK}\n# Task catalog\n\n```{{eval:harnesses}}\n```\n\n```{{toctree}}\n:hidden:\n\n{pages}\n```\n"
+    pages = [page.removeprefix(f"{ROOT}/") for page in (BENCHMARKS, *harness_pages)]
+    parts = (
+        "# Task catalog",
+        _directive("eval:numbers"),
+        "## Harnesses",
+        _directive("eval:harnesses"),
+        _directive("toctree", ":hidden:", "", *pages),
     )
-    benchmarks = f"{MARK}\n# Benchmarks table\n\n```{{eval:benchmarks}}\n```\n"
-    harness = f"{MARK}\n```{{eval:harness-page}}\n```\n"
-    return {f"{ROOT}/index": overview, BENCHMARKS: benchmarks, **dict.fromkeys(harness_pages, harness)}
+    return {
+        f"{ROOT}/index": _document(*parts),
+        BENCHMARKS: _document("# Benchmarks table", _directive("eval:benchmarks")),
+        **dict.fromkeys(harness_pages, _document(_directive("eval:harness-page"))),
+    }
+
+
+def _document(*parts: str) -> str:
+    return "\n".join((MARK, *(f"{part}\n" for part in parts))).removesuffix("\n") + "\n"
+
+
+def _directive(name: str, *lines: str) -> str:
+    return "\n".join((f"```{{{name}}}", *lines, "```"))
 
 
 def bring_up_to_date(folder: Path, wanted: Mapping[str, str]) -> None:

@@ -27,6 +27,9 @@ if TYPE_CHECKING:
     from generator.site.output import Memory
     from generator.site.pages import Site
 
+# Sphinx's search finds the page of a harness by its words already, and knows no collected pages.
+_NOT_SEARCHED = -1
+
 
 class EvalDomain(Domain):
     name = "eval"
@@ -140,6 +143,6 @@ class EvalDomain(Domain):
         addresses = self.site.addresses
         for harness in self.site.catalog.harnesses:
             title = shorten(plain(harness.title), 200) or harness.name
-            yield harness.name, title, "harness", addresses.harness(harness), "", 1
+            yield harness.name, title, "harness", addresses.harness(harness), "", _NOT_SEARCHED
             for task in harness.tasks:
-                yield task.id, task.id, "task", addresses.task(task), "", 1
+                yield task.id, task.id, "task", addresses.task(task), "", _NOT_SEARCHED
