@@ -122,7 +122,7 @@ class Page(HTMLParser):
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
         named = {name: value or "" for name, value in attrs}
-        if tag not in ("a", "code", "span", "strong"):
+        if tag not in ("a", "code", "span", "strong", "wbr"):
             self.words.append(" ")
         self.elements.append((tag, named))
         if "id" in named:

@@ -27,8 +27,9 @@
   }
 
   /**
-   * The fieldset of a facet, and a function that shows counts and ticks in it. Values keep their places whatever is
-   * chosen: harnesses by name, others with most tasks first; "unknown" last.
+   * The fieldset of a facet, and a function that shows counts and ticks in it. Values stand in one order whatever is
+   * chosen, harnesses by name, others with most tasks first, "unknown" last; but those that would show nothing
+   * make room for the others.
    * @param {Facet} facet
    * @param {(key: string, value: string, on: boolean) => void} choose
    */
@@ -52,10 +53,19 @@
      * @param {Set<string> | undefined} chosen
      */
     function show(counts, chosen) {
+      let moved = false;
       for (const [at, row] of rows) {
         row.box.checked = chosen?.has(facet.values[at]) ?? false;
         if (row.last !== counts[at]) showCount(row, counts[at]);
+        const idle = counts[at] === 0 && !row.box.checked;
+        moved ||= row.idle !== idle;
+        row.idle = idle;
       }
+      if (!moved) return;
+      const focused = document.activeElement; // moving it would lose it
+      const all = [...rows.values()];
+      list.append(...[...all.filter((row) => !row.idle), ...all.filter((row) => row.idle)].map(({ item }) => item));
+      if (focused instanceof HTMLElement && list.contains(focused)) focused.focus();
     }
     return { fieldset, show };
   }
@@ -82,7 +92,7 @@
     box.type = "checkbox";
     const count = make("span", "ed-facet__count");
     const label = make("label", "ed-facet__value", box, make("span", "ed-facet__name", name), count);
-    return { item: make("li", "", label), box, count, last: -1 };
+    return { item: make("li", "", label), box, count, last: -1, idle: false };
   }
 
   /**

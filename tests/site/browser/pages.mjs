@@ -68,7 +68,7 @@ function look(page) {
       fragment: location.hash,
       search: location.search,
       title: document.title,
-      focus: text(document.activeElement) || document.activeElement.id,
+      focus: text(document.activeElement) || document.activeElement.id || document.activeElement.value,
       pages: shown("[data-ed=page]").map(text).join(),
     };
   });

@@ -91,6 +91,18 @@ def test_a_facet_without_a_choice_lets_all_pass_again(find: Find) -> None:
     assert first["summary"] != last["summary"] == "130 tasks"
 
 
+def test_values_that_show_nothing_make_room_and_keep_the_focus(find: Find) -> None:
+    first, ticked, unticked = find(
+        *(["tick", "Architecture", "unknown"], ["look"]),
+        *(["tick", "Harness", "harness-003"], ["untick", "Architecture", "unknown"]),
+        *(["tick", "Architecture", "arm64"], ["look"]),
+        *(["untick", "Harness", "harness-003"], ["look"]),
+    )
+    orders = [[name[-1] for name in seen["facets"]["Harness"]] for seen in (first, ticked, unticked)]
+    assert orders == [["3", "0", "1", "2"], ["1", "2", "3", "0"], ["1", "2", "0", "3"]]
+    assert unticked["focus"] == "harness-003"
+
+
 def test_words_and_facets_narrow_each_other_and_keep_each_other(catalog_site: BuiltSite, find: Find) -> None:
     [seen] = find(["tick", "Endpoint type", "chat"], ["type", "math"], ["look"])
     assert seen["ticked"] == ["chat"]

@@ -66,6 +66,7 @@ interface FacetRow {
   box: HTMLInputElement;
   count: HTMLElement;
   last: number;
+  idle: boolean;
 }
 
 interface Found {
