@@ -10,8 +10,7 @@ from __future__ import annotations
 
 import hashlib
 import sys
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
@@ -22,10 +21,12 @@ from sphinx.util import logging
 from sphinx.util.display import status_iterator
 
 from generator.site.addresses import BROWSE, ROOT
-from generator.site.data_files import Makers, beside_task, data_files
+from generator.site.data_files import beside_task, data_files
 from generator.site.fingerprints import fingerprint, of_our_code
 from generator.site.output import sweep, write_if_changed
+from generator.site.page import Makers, Page
 from generator.site.pages import Site
+from generator.site.results.result_pages import result_pages
 from generator.site.settings import STATIC
 from generator.site.templating import way
 from generator.site.text import plain, shorten
@@ -39,7 +40,7 @@ logger = logging.getLogger(__name__)
 
 TEMPLATE = "page.html"
 # On every page, and on the page that searches, in the order in which they build on each other.
-STYLES = ("evaldock.css",)
+STYLES = ("evaldock.css", "evaldock-results.css")
 SCRIPTS = ("evaldock.js",)
 BROWSE_STYLES = ("evaldock-browse.css",)
 BROWSE_SCRIPTS = (
@@ -52,22 +53,12 @@ BROWSE_SCRIPTS = (
     "evaldock-browse.js",
 )
 
+# Below ROOT, all of it made here: what no page of this build accounts for goes.
+FOLDERS = ("tasks", "harnesses", "results", "models", "compare")
+
 _SAMPLE = f"{ROOT}/tasks/sample/sample"
 _SAMPLE_FILE = "evaldock-sample.html"
 _META = {"html_theme.sidebar_secondary.remove": "true"}
-
-
-@dataclass(frozen=True, slots=True)
-class Page:
-    """`key` changes whenever `render`, which gives the body, would give another. `parents` are pages with
-    their titles, outermost first. `beside`: what the files next to it hold, by address, made with it."""
-
-    name: str
-    key: str
-    title: str
-    parents: tuple[tuple[str, str], ...]
-    render: Callable[[], str]
-    beside: Makers
 
 
 def copy_static(outdir: Path) -> None:
@@ -114,7 +105,7 @@ def pages(app: Sphinx) -> Iterator[tuple[str, dict[str, Any], str]]:
     for page in _with_progress(app, outdated):
         _write(outdir, page.beside)
         yield page.name, _context(page, site), TEMPLATE
-    sweep(outdir, (f"{ROOT}/tasks", f"{ROOT}/harnesses"), keep=made)
+    sweep(outdir, [f"{ROOT}/{folder}" for folder in FOLDERS], keep=made)
     memory.keys = keys
     _drop_lost_words(builder)
 
@@ -159,7 +150,7 @@ def _context(page: Page, site: Site) -> dict[str, Any]:
             for name, title in page.parents
         ],
         "meta": _META,
-        "metatags": "",
+        "metatags": f'\n<meta name="description" content="{escape(page.about)}" />' if page.about else "",
     }
 
 
@@ -195,4 +186,6 @@ def _all_pages(site: Site) -> Iterator[Page]:
                 (catalog_page, harness_page),
                 partial(site.task, harness, position),
                 beside_task(site, harness, position),
+                shorten(plain(task.description), 200),
             )
+    yield from result_pages(site)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 from catalog.models import Catalog, Harness
@@ -10,12 +10,12 @@ from generator.site import exports
 from generator.site.addresses import BENCHMARKS, BROWSE, SEARCH_SCRIPT
 from generator.site.defaults import default_rows
 from generator.site.fingerprints import fingerprint, of_our_code
+from generator.site.page import Makers
 from generator.site.pages import Site, files_of
+from generator.site.results.result_pages import task_beside
 from generator.site.scripts import command_script
 from generator.site.search_data import search_data, search_script
 from generator.site.settings import SCHEMA
-
-Makers = Mapping[str, Callable[[], bytes]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,4 +85,5 @@ def beside_task(site: Site, harness: Harness, position: int) -> Makers:
         addresses = site.address_of(page), site.address_of(harness_page)
         return exports.json_file(exports.task_whole(harness, task, *addresses))
 
-    return {files.json: whole, files.csv: lambda: exports.defaults_csv(default_rows(task))}
+    own = {files.json: whole, files.csv: lambda: exports.defaults_csv(default_rows(task))}
+    return own | dict(task_beside(site, harness, task))

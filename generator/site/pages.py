@@ -16,6 +16,8 @@ from generator.site.exports import address_file
 from generator.site.fingerprints import Records, fingerprint, of_our_code
 from generator.site.history import ChangeLog
 from generator.site.registries import registry_page
+from generator.site.results.result_pages import task_section
+from generator.site.results.shown import Results
 from generator.site.settings import Settings
 from generator.site.templating import Place, Templates
 
@@ -63,6 +65,10 @@ class Site:
         return Records.of(self.catalog, self.settings)
 
     @cached_property
+    def results(self) -> Results:
+        return Results.of(self.catalog)
+
+    @cached_property
     def change_log(self) -> ChangeLog:
         return ChangeLog(self.catalog)
 
@@ -76,7 +82,7 @@ class Site:
         task = harness.tasks[position]
         page, harness_page = self.addresses.task(task), self.addresses.harness(harness)
         endpoint = self.settings.example.for_task(task)
-        return self._render(
+        return self.render(
             "task",
             page,
             harness=harness,
@@ -87,6 +93,7 @@ class Site:
             run=_RunCommands.of(endpoint, task, self.settings.workflow),
             endpoint=endpoint,
             command=rendered_example(task, endpoint),
+            results=task_section(self, harness, task),
             shares_command=harness.command is not None and task.command == harness.command,
             previous=harness.tasks[position - 1] if position else None,
             next=harness.tasks[position + 1] if position + 1 < len(harness.tasks) else None,
@@ -99,13 +106,14 @@ class Site:
             self.records.harnesses[harness.name],
             self.records.tasks[harness.tasks[position].id],
             [(task.name, self.addresses.task(task)) for task in near],
+            self.results.of_task_key(harness.tasks[position].id),
         )
 
     def block(self, kind: str, page: str) -> str:
         """A part of a document: `kind` is `numbers`, `harnesses`, `changes`, `data`, `benchmarks`, or for the
         page of a harness `facts`, `tasks`, `command`, `origin`."""
         context = self._block_context(kind, page)
-        return self._render(_BLOCKS[kind], page, **context)
+        return self.render(_BLOCKS[kind], page, **context)
 
     def block_key(self, kind: str, page: str) -> str:
         harness = self.harness_at.get(page)
@@ -176,14 +184,14 @@ class Site:
     def further_part(self, harness: Harness, number: int) -> str:
         """The page of a part of a harness's table that isn't the first."""
         page = self.table_parts(harness)[number].page
-        return self._render("harness_part", page, harness=harness, **self.table_part(harness, number))
+        return self.render("harness_part", page, harness=harness, **self.table_part(harness, number))
 
     def browse(self, page: str) -> str:
-        return self._render(
+        return self.render(
             "browse", page, catalog=self.catalog, total=len(self.catalog.tasks), benchmarks_page=BENCHMARKS
         )
 
-    def _render(self, template: str, page: str, **context: Any) -> str:
+    def render(self, template: str, page: str, **context: Any) -> str:
         place = Place(self.address_of(page), self.address_of)
         return self._templates.render(template, place=place, addresses=self.addresses, **context)
 
