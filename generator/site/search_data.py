@@ -32,7 +32,7 @@ def search_data(catalog: Catalog, addresses: Addresses, address_of: Callable[[st
         harnesses.append(
             {
                 "name": harness.name,
-                "title": plain(harness.title),
+                "title": shorten(plain(harness.title), DESCRIPTION_LENGTH),
                 "url": address_of(addresses.harness(harness)),
             }
         )
@@ -65,7 +65,7 @@ def search_script(data: dict[str, Any]) -> str:
 
 
 def _title(task: Task) -> str:
-    title = plain(task.title or "")
+    title = shorten(plain(task.title or ""), DESCRIPTION_LENGTH)
     return "" if title == task.name else title
 
 
