@@ -13,7 +13,7 @@ from catalog.references import Digest
 from generator.cache import ReadCache
 from generator.images.source import Descriptor, ImageSource
 from generator.ladder.flights import Cancelled, Flights
-from generator.ladder.plan import SMALL, WHOLE
+from generator.ladder.plan import AT_ONCE, WHOLE
 from generator.ladder.windows import Windows
 from generator.layers.blob import BlobStream
 from generator.layers.builder import FactsBuilder
@@ -104,7 +104,7 @@ class LayerReader:
         facts = self._from_toc(layer, patterns) if self.uses_toc(layer) else None
         fetched = Fetched(facts, by_toc=True) if facts is not None else None
         if fetched is None:
-            if layer.size <= (WHOLE if early_exit else SMALL):
+            if layer.size <= (WHOLE if early_exit else AT_ONCE):
                 facts = self._whole(layer, patterns)
             else:
                 facts = self._windows(layer, patterns, early_exit, cancelled)

@@ -16,6 +16,7 @@ from generator.layers.overlay import Resolution
 
 TINY = 64 << 10
 WHOLE = 1 << 20  # up to here a layer is read and verified whole, whatever is looked for
+AT_ONCE = 4 << 20  # up to here in one request, where the whole layer is wanted anyway
 SMALL = 8 << 20
 # Asking for a sidecar costs a request or two, and pays only if it saves more than this.
 SIDECAR_PAYS = 1 << 20

@@ -19,7 +19,8 @@ from generator.images.source import Descriptor, ImageSource, NoRanges
 from generator.ladder.flights import Cancelled
 
 _FIRST = (64 << 10, 1 << 20)
-_LARGE = 8 << 20
+# Two of these under way keep a line with 50 ms of latency busy, and a process that reads below 64 MB.
+_LARGE = 3 << 20
 _AHEAD = 2
 
 
@@ -40,7 +41,9 @@ class Windows:
         self._layer = layer
         self._cancelled = cancelled
         self._received = received
-        self._pool = ThreadPoolExecutor(_AHEAD + 1, thread_name_prefix="window")
+        # Apart, because every thread that once held a window keeps some memory of that size for its next one.
+        self._fetching = ThreadPoolExecutor(_AHEAD, thread_name_prefix="window")
+        self._checking = ThreadPoolExecutor(1, thread_name_prefix="hash")
         self._sizes = iter(_FIRST) if early_exit else iter(())
         self._asked = 0  # bytes of the layer that were asked for
         self._waiting: deque[tuple[int, int, Future[bytes]]] = deque()
@@ -55,7 +58,8 @@ class Windows:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._pool.shutdown(wait=True, cancel_futures=True)
+        self._fetching.shutdown(wait=True, cancel_futures=True)
+        self._checking.shutdown(wait=True)
 
     def __iter__(self) -> Iterator[bytes]:
         return self._pieces
@@ -81,8 +85,9 @@ class Windows:
             self._received(len(data))
             if self._hashing is not None:
                 self._hashing.result()
-            self._hashing = self._pool.submit(self._hash.update, data)
+            self._hashing = self._checking.submit(self._hash.update, data)
             yield data
+            del data  # or it would stay in memory while the next ones come
 
     def _ask(self) -> None:
         small = next(self._sizes, 0)
@@ -95,7 +100,7 @@ class Windows:
 
     def _submit(self, size: int) -> None:
         size = min(size, self._layer.size - self._asked)
-        future = self._pool.submit(self._source.read_range, self._layer, self._asked, size)
+        future = self._fetching.submit(self._source.read_range, self._layer, self._asked, size)
         self._waiting.append((self._asked, size, future))
         self._asked += size
 

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 
+_NOTHING = memoryview(b"")
+
 
 class BlobStream:
     """Reads pieces as they come; holds one of them. `consumed` counts bytes handed out."""
 
     def __init__(self, pieces: Iterable[bytes]) -> None:
         self._pieces: Iterator[bytes] = iter(pieces)
-        self._piece = memoryview(b"")
+        self._piece = _NOTHING
         self.consumed = 0
 
     def peek(self, size: int) -> bytes:
@@ -34,6 +36,7 @@ class BlobStream:
 
     def _take(self, size: int) -> memoryview:
         if not self._piece:
+            self._piece = _NOTHING  # lets go of the last piece before the next one comes
             self._piece = memoryview(next(self._pieces, b""))
         taken = self._piece if size < 0 else self._piece[:size]
         self._piece = self._piece[len(taken) :]

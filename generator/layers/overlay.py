@@ -19,7 +19,7 @@ from generator.layers.stack import Seen, Stack, View
 # Linux follows this many links before it answers ELOOP.
 MAX_HOPS = 40
 # Further patterns that links may add to one read; each costs another pass over the layers.
-MAX_PATTERNS = 64
+MAX_PATTERNS = 128
 _MAX_STEPS = 1_000_000
 
 Known = Mapping[Pattern, Sequence[LayerFacts | None]]

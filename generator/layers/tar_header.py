@@ -18,14 +18,12 @@ def check_sum(block: bytes) -> None:
 
 
 def size(block: bytes) -> int:
-    if block[135] in (0, 32):
+    digits = block[124:135]
+    if digits.isdigit() and block[135] in (0, 32):  # as nearly every writer puts it
         try:
-            plain = int(block[124:135], 8)
+            return int(digits, 8)
         except ValueError:
-            pass
-        else:
-            if plain >= 0:
-                return plain
+            pass  # an 8 or a 9; told below
     return number(block[124:136])
 
 
