@@ -29,6 +29,12 @@ class Metric:
     stderr: float | None = None
     stats: Mapping[str, float] = field(default_factory=dict)
 
+    @property
+    def label(self) -> str:
+        """For people: without the task's name, where it begins and ends with it (`chat/accuracy/chat`)."""
+        first, *middle = self.name.split("/")
+        return "/".join(middle[:-1]) if len(middle) > 1 and middle[-1] == first else self.name
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Record:

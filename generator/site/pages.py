@@ -17,7 +17,7 @@ from generator.site.fingerprints import Records, fingerprint, of_our_code
 from generator.site.history import ChangeLog
 from generator.site.registries import registry_page
 from generator.site.results.result_pages import task_section
-from generator.site.results.shown import Results
+from generator.site.results.shown import MODELS, Results
 from generator.site.settings import Settings
 from generator.site.templating import Place, Templates
 
@@ -119,12 +119,16 @@ class Site:
         harness = self.harness_at.get(page)
         record = self.records.whole if harness is None else self.records.with_tasks[harness.name]
         commits = self.change_log.commits if kind == "changes" else ()
-        return fingerprint(kind, record, commits, self.settings, of_our_code())
+        measured = self._measured() if kind == "numbers" else None
+        return fingerprint(kind, record, commits, measured, self.settings, of_our_code())
+
+    def _measured(self) -> dict[str, int]:
+        return {"published": len(self.results.published), "models": len(self.results.models)}
 
     def _block_context(self, kind: str, page: str) -> dict[str, Any]:
         match kind:
             case "numbers":
-                return {"numbers": _numbers(self.catalog)}
+                return {"numbers": _numbers(self.catalog), **self._measured(), "models_page": MODELS}
             case "harnesses":
                 return {"catalog": self.catalog}
             case "changes":

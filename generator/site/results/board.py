@@ -39,6 +39,7 @@ class Board:
     outdated: bool
     lower: bool
     metric: str
+    label: str
     rows: tuple[Row, ...]
 
     @property
@@ -88,6 +89,7 @@ def _board(group: Sequence[Published], outdated: bool) -> Board:
         outdated=outdated,
         lower=lower,
         metric=main.name,
+        label=main.label,
         rows=tuple(rows),
     )
 

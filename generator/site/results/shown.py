@@ -100,7 +100,7 @@ def metric_rows(record: Record) -> list[MetricRow]:
         between = statistics.interval(metric)
         shown = f"{between[0]:.4g} to {between[1]:.4g}" if between else "unknown"
         count = "unknown" if metric.count is None else f"{metric.count:,}"
-        rows.append(MetricRow(metric.name, f"{metric.value:.6g}", shown, count))
+        rows.append(MetricRow(metric.label, f"{metric.value:.6g}", shown, count))
     return rows
 
 
@@ -158,6 +158,7 @@ def pair_rows(found: Comparison) -> list[dict[str, Any]]:
         {
             "task": row.task,
             "metric": row.metric,
+            "label": row.first.label,
             "first": row.first.value,
             "second": row.second.value,
             "difference": row.difference.value,
@@ -184,6 +185,7 @@ def model_rows(published: Sequence[Published]) -> list[dict[str, Any]]:
             {
                 "task": one.record.task_id,
                 "metric": metric.name,
+                "label": metric.label,
                 "value": metric.value,
                 "low": between[0],
                 "high": between[1],
