@@ -40,7 +40,7 @@ logger = logging.getLogger(__name__)
 
 TEMPLATE = "page.html"
 # On every page, and on the page that searches, in the order in which they build on each other.
-STYLES = ("evaldock.css", "evaldock-results.css")
+STYLES = ("evaldock.css", "evaldock-pages.css", "evaldock-results.css")
 SCRIPTS = ("evaldock.js",)
 BROWSE_STYLES = ("evaldock-browse.css",)
 BROWSE_SCRIPTS = (
