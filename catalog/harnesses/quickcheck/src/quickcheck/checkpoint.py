@@ -48,7 +48,7 @@ class FingerprintMismatch(Exception):
 def fingerprint_of(parts: Mapping[str, Any]) -> str:
     """sha256 over canonical JSON: the same parts give the same fingerprint on every machine."""
     text = json.dumps(parts, sort_keys=True, ensure_ascii=False, separators=(",", ":"))
-    return hashlib.sha256(text.encode()).hexdigest()
+    return hashlib.sha256(_bytes(text)).hexdigest()
 
 
 def read_lines(path: Path) -> dict[str, Record]:
@@ -61,7 +61,7 @@ def read_lines(path: Path) -> dict[str, Record]:
     for line in data.split(b"\n"):
         try:
             record = json.loads(line)
-        except ValueError:
+        except (ValueError, RecursionError):
             continue
         if isinstance(record, dict) and isinstance(record.get("id"), str):
             records[record["id"]] = record
@@ -131,17 +131,24 @@ class Checkpoint:
         return await done
 
     def write_final(self, records: Iterable[Mapping[str, Any]]) -> Path | None:
-        """Replaces `workflow_output.json` by these records in one step; None where output is off."""
+        """Replaces `workflow_output.json` by these records in one step; None where output is off. What can't
+        be serialised is left out, as it was from the lines. Raises OSError."""
         if not self.enabled:
             return None
         final = self.directory / FINAL
-        kept = [json.loads(self._line(str(record["id"]), record)) for record in records]
-        _replace(final, json.dumps(kept, ensure_ascii=False, indent=1).encode())
+        kept = []
+        for record in records:
+            try:
+                kept.append(json.loads(self._line(str(record["id"]), record)))
+            except Exception:
+                log.exception("item %s: left out of %s", record["id"], FINAL)
+        self.directory.mkdir(parents=True, exist_ok=True)
+        _replace(final, _bytes(json.dumps(kept, ensure_ascii=False, indent=1)))
         return final
 
     def _line(self, item_id: str, record: Mapping[str, Any]) -> bytes:
         fields = {k: v for k, v in record.items() if self.keep is None or k == "error" or self.keep(k)}
-        return json.dumps({**fields, "id": item_id}, ensure_ascii=False).encode("utf-8", "backslashreplace")
+        return _bytes(json.dumps({**fields, "id": item_id}, ensure_ascii=False))
 
     def _check_fingerprint(self) -> None:
         path = self.directory / FINGERPRINT
@@ -163,7 +170,7 @@ class Checkpoint:
     def _prepare(self) -> None:
         self.directory.mkdir(parents=True, exist_ok=True)
         parts = {"fingerprint": fingerprint_of(self.parts), "parts": self.parts}
-        _replace(self.directory / FINGERPRINT, json.dumps(parts, ensure_ascii=False, indent=1).encode())
+        _replace(self.directory / FINGERPRINT, _bytes(json.dumps(parts, ensure_ascii=False, indent=1)))
 
     def _write_lines(self) -> None:
         """The writing thread: takes whatever has gathered, writes it at one go, then reports each item."""
@@ -207,6 +214,11 @@ class Checkpoint:
 
         if self._loop is not None:
             self._loop.call_soon_threadsafe(resolve)
+
+
+def _bytes(text: str) -> bytes:
+    """JSON text as UTF-8. A lone surrogate, which UTF-8 lacks, becomes the JSON escape that stands for it."""
+    return text.encode("utf-8", "backslashreplace")
 
 
 def _write_all(file: int, data: bytes) -> None:

@@ -10,7 +10,7 @@ import hashlib
 import json
 import random
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 # fmt: off
@@ -54,7 +54,6 @@ class TaskData:
     make: Callable[[random.Random, int], Item]
     size: int
     together: bool = False
-    needs: Sequence[str] = field(default_factory=tuple)
 
     def items(self) -> list[Item]:
         """Each item from its own seed, so that a longer list begins with the shorter one."""
@@ -163,7 +162,7 @@ TASKS: Mapping[str, TaskData] = {
         TaskData("completions", "completions", completions, 20),
         TaskData("embeddings", "embedding", embeddings, 10),
         TaskData("json_schema", "chat", json_schema, 20),
-        TaskData("tools", "chat", tools, 20, needs=("tools",)),
+        TaskData("tools", "chat", tools, 20),
         TaskData("streaming", "chat", streaming, 10),
         TaskData("long_input", "chat", long_input, 8),
         TaskData("concurrency", "chat", concurrency, 64, together=True),

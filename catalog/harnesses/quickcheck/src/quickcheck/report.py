@@ -20,7 +20,7 @@ def results(task: str, records: Sequence[Mapping[str, Any]], config: Mapping[str
     scores = [0.0 if r.get("error") else float(r.get("score", 0.0)) for r in records]
     latencies = [float(r["latency"]) for r in records if "latency" in r]
     errors = [1.0 if r.get("error") else 0.0 for r in records]
-    generated = [float((r.get("usage") or {}).get("completion_tokens") or 0) for r in records]
+    generated = [_tokens(r.get("usage")) for r in records]
     metrics = {
         "accuracy": _metric(task, scores),
         "errors": _metric(task, errors),
@@ -37,11 +37,18 @@ def results(task: str, records: Sequence[Mapping[str, Any]], config: Mapping[str
 
 def write(directory: Path, content: Mapping[str, Any]) -> Path:
     """Replaces results.yml in one step, so that half a file is never read."""
+    directory.mkdir(parents=True, exist_ok=True)
     path = directory / RESULTS
     waiting = path.with_name(f"{path.name}.{os.getpid()}.tmp")
     waiting.write_text(yaml.safe_dump(content, sort_keys=False, allow_unicode=True), encoding="utf-8")
     waiting.replace(path)
     return path
+
+
+def _tokens(usage: Any) -> float:
+    """Of a reply, which may say anything."""
+    count = usage.get("completion_tokens") if isinstance(usage, Mapping) else None
+    return float(count) if isinstance(count, int) and 0 <= count < 1 << 53 else 0.0
 
 
 def _metric(task: str, values: Sequence[float]) -> dict[str, Any]:

@@ -21,12 +21,14 @@ log = logging.getLogger(__name__)
 @dataclass(frozen=True, slots=True)
 class Settings:
     """`parallelism` counts requests in flight, `retries` the tries after the first, `backoff` the first pause
-    in seconds (doubled each time up to `backoff_limit`, with jitter), `repeats` how often each is asked."""
+    in seconds (doubled each time up to `backoff_limit`, with jitter), `longest_wait` how many seconds of a
+    server's Retry-After are honoured, `repeats` how often each is asked."""
 
     parallelism: int = 8
     retries: int = 5
     backoff: float = 0.5
     backoff_limit: float = 30.0
+    longest_wait: float = 300.0
     repeats: int = 1
 
 
@@ -35,7 +37,7 @@ async def run(
 ) -> list[dict[str, Any]]:
     """One record an item and repeat, in the order of the data: those of earlier attempts, then what was done
     now. An item that fails for good has `error`; it doesn't stop the others."""
-    wanted = dict(_repeated(items, settings.repeats))
+    wanted = dict(repeated(items, settings.repeats))
     records = {name: r for name, r in checkpoint.completed().items() if name in wanted}
     todo = iter([(name, item) for name, item in wanted.items() if name not in records])
     if records:
@@ -46,7 +48,7 @@ async def run(
     return [records[name] for name in wanted if name in records]
 
 
-def _repeated(items: Sequence[Item], repeats: int) -> Iterator[tuple[str, Item]]:
+def repeated(items: Sequence[Item], repeats: int) -> Iterator[tuple[str, Item]]:
     for item in items:
         for turn in range(repeats):
             yield (item.id if repeats == 1 else f"{item.id}#{turn}"), item
@@ -77,7 +79,7 @@ async def _attempt(item: Item, workflow: Workflow, settings: Settings) -> dict[s
             error: Exception = problem
             log.debug("item %s, try %d: %s", item.id, tries, problem)
             if tries <= settings.retries:
-                await asyncio.sleep(max(pause, min(problem.after or 0.0, settings.backoff_limit)))
+                await asyncio.sleep(max(pause, min(problem.after or 0.0, settings.longest_wait)))
             continue
         except Exception as problem:  # a workflow of the user's may raise anything
             log.debug("item %s failed", item.id, exc_info=True)
@@ -94,8 +96,13 @@ async def _pauses(settings: Settings) -> AsyncIterator[float]:
 
 
 def _judged(item: Item, reply: Mapping[str, Any]) -> dict[str, Any]:
-    score, reason = CHECKS[item.check](reply, item.expected)
-    output = reply.get("text") if "embeddings" not in reply else f"{len(reply['embeddings'])} vectors"
+    try:
+        score, reason = CHECKS[item.check](reply, item.expected)
+    except Exception as problem:  # a reply may have any shape, and only this item is wrong then
+        log.debug("item %s: its reply can't be judged", item.id, exc_info=True)
+        score, reason = 0.0, f"the reply has not the shape of the API: {type(problem).__name__}: {problem}"
+    vectors = reply.get("embeddings")
+    output = f"{len(vectors)} vectors" if isinstance(vectors, list) else reply.get("text")
     record = {"score": score, "output": output, "usage": reply.get("usage")}
     if reply.get("tool_calls"):
         record["tool_calls"] = reply["tool_calls"]
