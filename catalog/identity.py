@@ -62,11 +62,19 @@ def _moving(overrides: Mapping[str, Any], defaults: Any, path: tuple[str, ...]) 
 
 
 def pinned_packages(root: Path, packages: Sequence[str]) -> tuple[str, ...]:
-    """The requirements as they identify a task: a folder (relative to `root`) by its files' sha256."""
-    return tuple(f"folder:{folder_sha256(root / p)}" if is_folder(p) else p for p in packages)
+    """The requirements as they identify a task: what lies on this machine (relative to `root`) by its sha256,
+    that of a folder or that of a requirements file."""
+    return tuple(_pinned(root / p) if is_local(p) else p for p in packages)
 
 
-def is_folder(package: str) -> bool:
+def _pinned(path: Path) -> str:
+    if path.is_file():
+        return f"requirements:{hashlib.sha256(path.read_bytes()).hexdigest()}"
+    return f"folder:{folder_sha256(path)}"
+
+
+def is_local(package: str) -> bool:
+    """A folder or a requirements file, not a requirement."""
     return package.startswith((".", "/")) or ("/" in package and "@" not in package)
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from catalog.errors import EvaldockError, InvalidInput, UsageError
-from catalog.identity import is_folder, params_sha, pinned_packages, task_sha
+from catalog.identity import is_local, params_sha, pinned_packages, task_sha
 from catalog.models import Catalog, EntryState, Harness
 from catalog.references import Digest, ImageRef, Transport
 from catalog.selection import find_task
@@ -189,7 +189,7 @@ class _Planner:
                 f"{place}: the process backend needs `packages`, and mapping.toml names none for "
                 f"{harness.entry!r}"
             )
-        loose = [p for p in harness.packages if not is_folder(p) and "==" not in p]
+        loose = [p for p in harness.packages if not is_local(p) and "==" not in p]
         if loose:
             listed = ", ".join(loose)
             self.problems.append(f"packages of {harness.entry!r} are not pinned: {listed} (NAME==VERSION)")

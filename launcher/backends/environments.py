@@ -17,7 +17,7 @@ from pathlib import Path
 
 from catalog.cachedir import cache_dir
 from catalog.errors import EvaldockError
-from catalog.identity import canonical_sha256, is_folder, pinned_packages
+from catalog.identity import canonical_sha256, is_local, pinned_packages
 
 READY = "installed.txt"
 
@@ -27,7 +27,7 @@ class InstallFailed(EvaldockError):
 
 
 def environment_for(packages: Sequence[str], root: Path) -> Path:
-    """Where the environment for `packages` (folders relative to `root`) lies or will lie."""
+    """Where the environment for `packages` (paths relative to `root`) lies or will lie."""
     version = f"{sys.version_info.major}.{sys.version_info.minor}"
     identity = canonical_sha256({"python": version, "packages": pinned_packages(root, packages)})
     return cache_dir("environments", identity[:32])
@@ -46,7 +46,7 @@ def ensure(packages: Sequence[str], root: Path, say: Callable[[str], None] = pri
         if target.exists():
             shutil.rmtree(target)
         try:
-            _build(target, [str(root / p) if is_folder(p) else p for p in packages])
+            _build(target, [argument for p in packages for argument in _arguments(p, root)])
         except BaseException:
             shutil.rmtree(target, ignore_errors=True)
             raise
@@ -61,6 +61,14 @@ def installed(environment: Path) -> dict[str, str]:
         return {}
     pairs = (line.partition("==") for line in lines)
     return {name.strip(): version.strip() for name, equals, version in pairs if equals}
+
+
+def _arguments(package: str, root: Path) -> list[str]:
+    if not is_local(package):
+        return [package]
+    path = root / package
+    # With hashes in it, both installers check them unasked.
+    return ["--requirement", str(path)] if path.is_file() else [str(path)]
 
 
 def _build(target: Path, requirements: list[str]) -> None:
