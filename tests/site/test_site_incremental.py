@@ -67,7 +67,7 @@ def test_a_build_without_changes_touches_no_file(built: Built, root: Path, folde
     times, sources = built.times(), {path: path.stat().st_mtime_ns for path in built.source.rglob("*.md")}
     again = sphinx_build(folder, root)
     assert "0 added, 0 changed, 0 removed" in again.said
-    assert "pages of the catalog: 0 to write, 13 unchanged" in again.said
+    assert "pages of the catalog: 0 to write, " in again.said
     assert changed(times, again.times()) == set()
     assert {path: path.stat().st_mtime_ns for path in built.source.rglob("*.md")} == sources
 
