@@ -54,6 +54,9 @@ MIGRATIONS = (
     CREATE INDEX jobs_open ON jobs (state) WHERE ended IS NULL;
     CREATE INDEX runs_by_time ON runs (created);
     """,
+    """
+    ALTER TABLE jobs ADD COLUMN submitting REAL;
+    """,
 )
 
 _NETWORK_NAMES = {"nfs", "nfs4", "cifs", "smb3", "smbfs", "afs", "ceph", "lustre", "gpfs", "beegfs", "9p"}
@@ -74,7 +77,8 @@ class RunRow:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class JobRow:
     """A job as it was last seen. Times in seconds since the epoch: `ended` is when its end was noted,
-    `stopping` when it was asked to stop (because of `stop_reason`), `not_before` when it may be submitted."""
+    `stopping` when it was asked to stop (because of `stop_reason`), `not_before` when it may be submitted,
+    `submitting` when a backend was last given it: without `submitted` nobody knows what came of that."""
 
     key: str
     run_id: str
@@ -95,6 +99,7 @@ class JobRow:
     collected: float | None
     seen: float | None
     not_before: float | None
+    submitting: float | None
 
     def handle(self, backend: str) -> JobHandle | None:
         """None as long as no backend has accepted it."""
@@ -127,7 +132,7 @@ class Database:
         _refuse_network(self.path.parent)
         self._connection = sqlite3.connect(self.path, timeout=60, isolation_level=None)
         self._connection.row_factory = sqlite3.Row
-        self._connection.execute("PRAGMA journal_mode = WAL")
+        self._use_wal()
         self._connection.execute("PRAGMA synchronous = FULL")
         self._connection.execute("PRAGMA foreign_keys = ON")
         self._migrate()
@@ -145,6 +150,19 @@ class Database:
             self._connection.execute("ROLLBACK")
             raise
         self._connection.execute("COMMIT")
+
+    def _use_wal(self) -> None:
+        """The change needs the file for itself for a moment, and SQLite doesn't wait for that."""
+        deadline = time.monotonic() + 60
+        while True:
+            try:
+                self._connection.execute("PRAGMA journal_mode = WAL")
+            except sqlite3.OperationalError:
+                if time.monotonic() > deadline:
+                    raise
+                time.sleep(0.02)
+            else:
+                return
 
     def _migrate(self) -> None:
         if self._version() > len(MIGRATIONS):
@@ -268,6 +286,18 @@ class Database:
                 (time.time(), reason, key),
             )
 
+    def submitting(self, key: str) -> None:
+        """A backend is about to be given the job."""
+        with self.transaction() as connection:
+            connection.execute("UPDATE jobs SET submitting = ? WHERE key = ?", (time.time(), key))
+
+    def not_submitted(self, key: str) -> None:
+        """The backend was asked and doesn't know the job."""
+        with self.transaction() as connection:
+            connection.execute(
+                "UPDATE jobs SET submitting = NULL WHERE key = ? AND native_id IS NULL", (key,)
+            )
+
     def submitted(self, handle: JobHandle) -> None:
         with self.transaction() as connection:
             connection.execute(
@@ -310,7 +340,7 @@ class Database:
             done = connection.execute(
                 "UPDATE jobs SET state = ?, reason = ?, exit_code = NULL, native = NULL, native_id = NULL,"
                 " attempt = attempt + 1, submitted = NULL, ended = NULL, collected = NULL, stopping = NULL,"
-                " stop_reason = NULL, not_before = ? WHERE key = ? AND ended IS NOT NULL",
+                " stop_reason = NULL, submitting = NULL, not_before = ? WHERE key = ? AND ended IS NOT NULL",
                 (State.PLANNED, reason, not_before, key),
             )
             return done.rowcount == 1

@@ -7,10 +7,12 @@ earlier ones left).
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -21,6 +23,9 @@ SCRIPT = "run.sh"
 RUN_CONFIG = "run_config.yml"
 EXIT = "exit.json"
 SECRETS = ".secrets"
+RESERVE = ".reserve"
+SUBMITTING = ".submitting"
+RESULTS = "artifacts/results.yml"
 STAGES = ("stage.pre-start", "stage.running", "stage.exit")
 LOGS = "logs"
 JOB_LOG = "logs/job.log"
@@ -95,13 +100,28 @@ def begin_attempt(job: Path, attempt: int) -> None:
     """Makes the job's folders, and moves what the attempt before left out of the way. Can be repeated."""
     for folder in (LOGS, ARTIFACTS):
         (job / folder).mkdir(parents=True, exist_ok=True)
+    # Given back before the end is written: a job that fills the disk can still say so.
+    write_bytes(job / RESERVE, b"." * 32768)
     if attempt == 1:
         return
     kept = job / ATTEMPTS / str(attempt - 1)
     kept.mkdir(parents=True, exist_ok=True)
-    for name in (*STAGES, EXIT, JOB_LOG, DEPLOYMENT_LOG):
+    for name in (*STAGES, EXIT, JOB_LOG, DEPLOYMENT_LOG, RESULTS):
         if (job / name).exists():
             (job / name).replace(kept / Path(name).name)
+
+
+@contextmanager
+def submitting(job: Path) -> Iterator[int]:
+    """The job's folder, made and held against everybody else who submits the same job; the descriptor of its
+    lock, which a child that inherits it holds on to."""
+    job.mkdir(parents=True, exist_ok=True)
+    lock = os.open(job / SUBMITTING, os.O_RDWR | os.O_CREAT, 0o600)
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield lock
+    finally:
+        os.close(lock)
 
 
 def write_secrets(job: Path, values: Mapping[str, str]) -> None:

@@ -1,12 +1,16 @@
 """The script that every backend runs: a pure function of the job, in POSIX sh.
 
 It sources the secrets file and deletes it, marks its stages, runs the harness, and leaves exit.json whatever
-happens. Paths are relative to the job's folder, so that the same text serves on any machine.
+happens. Paths are relative to the job's folder, so that the same text serves on any machine. Of the image it
+needs a shell, `mv`, `cp`, `rm` and `sleep`; without `date` its times are empty.
+
+Asked to stop, it passes the request on once and gives the harness `GRACE` seconds for its last checkpoint.
 """
 
 from __future__ import annotations
 
 import json
+import math
 import shlex
 from collections.abc import Mapping
 from typing import Any
@@ -16,32 +20,81 @@ from launcher.jobs import Deployment, JobPlan
 
 # Telemetry of the container contract's own runner: nothing leaves the machine unless the user asks for it.
 QUIET = {"NEMO_EVALUATOR_TELEMETRY_LEVEL": "0"}
+# Seconds; backends wait a little longer before they kill the script itself.
+GRACE = 8
 
 _TEMPLATE = """\
 #!/bin/sh
 # {key}: {task} for {model}
 set -u
-cd "$(dirname "$0")" || exit 70
-mkdir -p {logs} {artifacts}
-exec >>{log} 2>&1
-now() {{ date -u +%Y-%m-%dT%H:%M:%SZ; }}
+cd "${{0%/*}}" || exit 70
+now() {{ date -u +%Y-%m-%dT%H:%M:%SZ 2>/dev/null; }}
 stage() {{ printf '{{"time": "%s"}}\\n' "$(now)" >".stage.$1" && mv ".stage.$1" "stage.$1"; }}
+# Fields of proc(5)'s stat behind the name in parentheses: state, parent, process group.
+fields() {{
+  line=
+  {{ read -r line <"/proc/$1/stat"; }} 2>/dev/null
+  fields=${{line##*) }}
+}}
+fields "$$"
+set -- $fields
+group=${{3-}}
+# Sends a signal to the rest of this script's process group; false when there is nobody left.
+others() {{
+  signal=$1 found=1
+  for entry in /proc/[0-9]*; do
+    fields "${{entry#/proc/}}"
+    set -- $fields
+    if [ "${{3-}}" = "$group" ] && [ "${{1-}}" != Z ] && [ "${{entry#/proc/}}" != "$$" ]; then
+      kill "-$signal" "${{entry#/proc/}}" 2>/dev/null && found=0
+    fi
+  done
+  return "$found"
+}}
 started=$(now)
-reason=null
+reason=
 finish() {{
   code=$?
-  trap '' EXIT TERM INT HUP
+  trap - EXIT
+  trap : TERM INT HUP
   rm -f {secrets}
-  kill -TERM 0 2>/dev/null
+  others TERM
+  left={patience}
+  while [ "$left" -gt 0 ] && others 0; do
+    sleep 0.2 2>/dev/null || sleep 1
+    left=$((left - 1))
+  done
+  others KILL
+  if [ -z "$reason" ] && [ "$code" -ne 0 ]; then
+    if ! {{ printf '%8192s' . >.full; }} 2>/dev/null; then
+      reason="no space left in the output directory"
+    elif [ "$code" -gt 128 ]; then
+      reason="killed by signal $((code - 128))"
+    fi
+  fi
+  rm -f .full {reserve}
+  [ -z "$reason" ] || reason="\\"$reason\\""
   printf '{{"exit_code": %s, "reason": %s, "started": "%s", "ended": "%s", "attempt": {attempt}}}\\n' \\
-    "$code" "$reason" "$started" "$(now)" >.exit.json && mv .exit.json {exit_file}
+    "$code" "${{reason:-null}}" "$started" "$(now)" >.exit.json && mv .exit.json {exit_file}
   stage exit
+  # What root wrote in a container is its who started it.
+  if [ "$(id -u 2>/dev/null)" = 0 ]; then
+    set -- $(ls -nd .)
+    [ "${{3-0}}" = 0 ] || chown -hR "$3:$4" . 2>/dev/null
+  fi
   exit "$code"
 }}
 trap finish EXIT
-trap 'reason="\\"stopped on request\\""; exit 143' TERM INT HUP
+trap 'reason="stopped on request"; exit 143' TERM INT HUP
+fail() {{
+  reason=$1
+  echo "evaldock: $1"
+  exit 70
+}}
+exec >>{log} 2>&1
 stage pre-start
 if [ -f {secrets} ]; then
+  [ -r {secrets} ] || fail "the user that the job runs as may not read its secrets"
   . ./{secrets}
   rm -f {secrets}
 fi
@@ -57,32 +110,33 @@ if command -v nemo-evaluator >/dev/null 2>&1; then
 else
   sh -c {command} &
 fi
-child=$!
-wait "$child"
+wait "$!"
 """
 
 
 _WAIT = """\
 url={url}
-healthy() {{
-  if command -v python3 >/dev/null 2>&1; then
-    python3 -c 'import sys, urllib.request; urllib.request.urlopen(sys.argv[1], timeout=2)' "$url" 2>/dev/null
-  elif command -v curl >/dev/null 2>&1; then
-    curl -fsS -m 2 -o /dev/null "$url" 2>/dev/null
-  else
-    wget -q -T 2 -O /dev/null "$url" 2>/dev/null
-  fi
-}}
+# Asked directly: a proxy would not reach the job's own network.
+if command -v python3 >/dev/null 2>&1; then
+  healthy() {{ python3 -c {program} "$url" 2>/dev/null; }}
+elif command -v curl >/dev/null 2>&1; then
+  healthy() {{ curl -fsS -m 2 --noproxy '*' -o /dev/null "$url" 2>/dev/null; }}
+elif command -v wget >/dev/null 2>&1; then
+  healthy() {{ (unset http_proxy all_proxy ALL_PROXY; wget -q -T 2 -O /dev/null "$url" 2>/dev/null); }}
+else
+  fail "waiting for the deployment needs python3, curl or wget in the image"
+fi
 limit=$(($(date +%s) + {deadline}))
 until healthy; do
-  if [ "$(date +%s)" -ge "$limit" ]; then
-    reason='"the deployment did not answer within {deadline} seconds"'
-    exit 71
-  fi
-  sleep 1
+  [ "$(date +%s)" -lt "$limit" ] || fail "the deployment did not answer at $url within {deadline} seconds"
+  sleep 0.5 2>/dev/null || sleep 1
 done
 echo "evaldock: the deployment answers at $url"
 """
+
+_PROGRAM = (
+    "import sys, urllib.request as u; u.build_opener(u.ProxyHandler({})).open(sys.argv[1], timeout=2).close()"
+)
 
 
 def job_script(job: JobPlan, *, results: str, attempt: int = 1, wait_for: Deployment | None = None) -> str:
@@ -90,18 +144,21 @@ def job_script(job: JobPlan, *, results: str, attempt: int = 1, wait_for: Deploy
     wait = ""
     if wait_for is not None:
         address = f"http://127.0.0.1:{wait_for.port}{wait_for.health_path}"
-        wait = _WAIT.format(url=shlex.quote(address), deadline=int(wait_for.deadline))
+        wait = _WAIT.format(
+            url=shlex.quote(address), deadline=math.ceil(wait_for.deadline), program=shlex.quote(_PROGRAM)
+        )
     return _TEMPLATE.format(
         key=job.key,
         task=_comment(job.task),
         model=_comment(job.endpoint.model_id),
-        logs=files.LOGS,
         artifacts=files.ARTIFACTS,
         log=files.JOB_LOG,
         secrets=files.SECRETS,
+        reserve=files.RESERVE,
         exit_file=files.EXIT,
         run_config=files.RUN_CONFIG,
         attempt=attempt,
+        patience=GRACE * 5,
         environment=_environment(job) + wait,
         body=_BODY.format(
             run_config=files.RUN_CONFIG, results=shlex.quote(results), command=shlex.quote(job.command)
@@ -120,7 +177,8 @@ def _environment(job: JobPlan) -> str:
     for secret in job.secrets:
         if secret.where == "runtime":
             missing = f"the variable {secret.source} is not set on this machine"
-            lines.append(f'export {secret.name}="${{{secret.source}?{missing}}}"\n')
+            lines.append(f'[ -n "${{{secret.source}+set}}" ] || fail "{missing}"\n')
+            lines.append(f'export {secret.name}="${secret.source}"\n')
     return "".join(lines)
 
 

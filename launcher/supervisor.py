@@ -24,9 +24,17 @@ from launcher.database import Database, JobRow
 from launcher.jobs import JobHandle, JobPlan, JobStatus, RunPlan, State
 from launcher.secrets import redact, resolve, values_of
 
-STOP_AGAIN = 30.0
-FIRST_PAUSE = 5.0
+STOP_AGAIN = 15.0
 LONGEST_PAUSE = 300.0
+_TIMED_OUT = "timed out"
+
+
+def first_pause(environ: Mapping[str, str]) -> float:
+    """Seconds before the second try of what failed: EVALDOCK_RETRY_PAUSE, else 5."""
+    try:
+        return max(0.0, float(environ.get("EVALDOCK_RETRY_PAUSE") or 5))
+    except ValueError:
+        return 5.0
 
 
 def tick(database: Database, run_id: str, environ: Mapping[str, str]) -> list[JobRow]:
@@ -65,14 +73,17 @@ class _Round:
 
     def run(self) -> None:
         before = self._rows()
+        self._find()
         self._poll()
         self._collect()
         self._retry()
         self._stop()
         self._drop_blocked()
         self._submit()
-        if self._rows() != before or not (Path(self.plan.directory) / files.HANDLE).exists():
-            run_handle.write(self.database, self.plan)
+        after = self._rows()
+        changed = [replace(row, seen=None) for row in after] != [replace(row, seen=None) for row in before]
+        if changed or not (Path(self.plan.directory) / files.HANDLE).exists():
+            self._write_handle()
 
     def _rows(self) -> list[JobRow]:
         return self.database.jobs(self.plan.run_id)
@@ -80,6 +91,32 @@ class _Round:
     def _handle(self, row: JobRow) -> JobHandle | None:
         handle = row.handle(self.plan.backend)
         return replace(handle, settings=self.plan.settings) if handle else None
+
+    def _unsure(self, row: JobRow) -> JobHandle:
+        """A job that was being submitted when the launcher ended: backends find it by key and attempt."""
+        folder = Path(self.plan.directory) / self.jobs[row.key].directory
+        return JobHandle(
+            key=row.key,
+            backend=self.plan.backend,
+            native_id="",
+            directory=str(folder),
+            attempt=row.attempt,
+            settings=self.plan.settings,
+        )
+
+    def _find(self) -> None:
+        """Jobs that were being submitted when a launcher ended: what has arrived is taken over, so that it
+        can be stopped like any other."""
+        unsure = [row for row in self._rows() if row.state is State.PLANNED and row.submitting is not None]
+        if not unsure:
+            return
+        answers = self.backend.status([self._unsure(row) for row in unsure])
+        for row in unsure:
+            state = answers[row.key].state
+            if state is State.LOST:
+                self.database.not_submitted(row.key)
+            elif state is not State.UNKNOWN:
+                self.database.submitted(self._unsure(row))
 
     def _poll(self) -> None:
         rows = {row.key: row for row in self._rows() if not row.state.terminal}
@@ -99,8 +136,8 @@ class _Round:
             folder = Path(self.plan.directory) / self.jobs[row.key].directory
             try:
                 self.backend.collect(handle, folder)
-            except Unreachable as error:
-                self._say(folder, f"collecting has to wait: {error.message}")
+            except (Unreachable, OSError) as error:
+                self._say(folder, f"collecting has to wait: {error}")
                 continue
             state, reason = _with_results(row, folder / files.ARTIFACTS)
             self.database.collected(row.key, state, reason)
@@ -110,8 +147,10 @@ class _Round:
             return
         for row in self._rows():
             ended_badly = row.state in (State.FAILED, State.LOST) and row.collected is not None
-            if ended_badly and row.attempt <= self.plan.retries and row.native_id is not None:
-                pause = min(FIRST_PAUSE * 2 ** (row.attempt - 1), LONGEST_PAUSE)
+            # What was stopped stays so, but for one that took too long: it may go on from a checkpoint.
+            stopped = row.stop_reason is not None and not row.stop_reason.startswith(_TIMED_OUT)
+            if ended_badly and not stopped and row.attempt <= self.plan.retries and row.native_id is not None:
+                pause = min(first_pause(self.environ) * 2 ** (row.attempt - 1), LONGEST_PAUSE)
                 reason = f"attempt {row.attempt} {row.state}: {row.reason or f'exit code {row.exit_code}'}"
                 self.database.again(row.key, not_before=time.time() + pause, reason=reason)
 
@@ -123,11 +162,12 @@ class _Round:
             if row.state.terminal or reason is None:
                 continue
             handle = self._handle(row)
-            if handle is None:
+            if handle is None and row.submitting is None:
                 status = JobStatus(state=State.CANCELLED, reason=reason, seen=now)
                 self.database.note([(row.key, status)])
             elif row.stopping is None or now - row.stopping > STOP_AGAIN:
                 self.database.stop(row.key, reason)
+                handle = handle or self._unsure(row)
                 try:
                     self.backend.cancel(handle)
                 except Unreachable as error:
@@ -142,7 +182,7 @@ class _Round:
             return f"stopped because {failed[0].task} failed"
         timeout = self.jobs[row.key].timeout
         if timeout is not None and row.submitted is not None and now - row.submitted > timeout:
-            return f"timed out after {timeout:g} seconds"
+            return f"{_TIMED_OUT} after {timeout:g} seconds"
         if self.plan.deadline is not None and now - self.created > self.plan.deadline:
             return f"the run's deadline of {self.plan.deadline:g} seconds has passed"
         return None
@@ -188,10 +228,13 @@ class _Round:
         names = [*job.secrets, *(job.deployment.secrets if job.deployment else ())]
         try:
             secrets = resolve(names, self.environ)
+            self.database.submitting(row.key)
             handle = self.backend.submit(self.plan, job, row.attempt, secrets)
         except (Unreachable, InvalidInput) as error:
             self.database.postpone(
-                row.key, reason=self._redacted(str(error)), not_before=time.time() + FIRST_PAUSE
+                row.key,
+                reason=self._redacted(str(error)),
+                not_before=time.time() + first_pause(self.environ),
             )
             return 0
         except (NotFound, Refused, EvaldockError, OSError) as error:
@@ -199,8 +242,15 @@ class _Round:
             self.database.note([(row.key, JobStatus(state=State.FAILED, reason=reason, seen=time.time()))])
             return 0
         self.database.submitted(handle)
-        run_handle.write(self.database, self.plan)
+        self._write_handle()
         return 1
+
+    def _write_handle(self) -> None:
+        try:
+            run_handle.write(self.database, self.plan)
+        except OSError as error:
+            # The database knows all of it, and the next change writes it again.
+            self._say(Path(self.plan.directory), f"the run's handle can't be written: {error}")
 
     def _redacted(self, text: str) -> str:
         return redact(text, values_of(self.plan, self.environ))

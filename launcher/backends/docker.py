@@ -6,85 +6,74 @@ Containers carry the job's key and attempt as labels: a launcher that comes back
 
 from __future__ import annotations
 
-import dataclasses
+import os
 import shutil
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import cache
 from pathlib import Path
 from typing import Any
 
-from catalog.errors import NotFound, Refused, Unreachable
+from catalog.errors import NotFound, Refused, Unreachable, UsageError
 from launcher import run_directory as files
-from launcher.jobs import (
-    Deployment,
-    JobHandle,
-    JobPlan,
-    JobStatus,
-    LogChunk,
-    Mount,
-    Resources,
-    RunPlan,
-    State,
-)
-from launcher.script import job_script, run_config
+from launcher.backends import docker_arguments as arguments
+from launcher.backends.docker_arguments import ATTEMPT, KEY, ROLE
+from launcher.jobs import JobHandle, JobPlan, JobStatus, LogChunk, RunPlan, State
+from launcher.script import GRACE, job_script, run_config
 
-KEY, ATTEMPT, ROLE = "evaldock.key", "evaldock.attempt", "evaldock.role"
-GRACE = 10
 TIMEOUT = 120
-JOB_FOLDER, RESULTS = "/job", "/results"
-# Settings of `docker_args` that the engine's API takes under the same name.
-# fmt: off
-PASSED = (
-    "cap_add", "cap_drop", "cpuset_cpus", "devices", "dns", "extra_hosts", "group_add", "hostname", "init",
-    "ipc_mode", "pid_mode", "pids_limit", "platform", "privileged", "read_only", "runtime", "security_opt",
-    "working_dir",
-)
-# fmt: on
+SUBMITTED = "docker.json"
+STOPPING = ".stopping"
 
 
 def plan(run: RunPlan, job: JobPlan) -> Mapping[str, Any]:
     return {
         "backend": "docker",
-        "container": _container(run, job, attempt=1),
-        "server": _server(run, job, job.deployment, attempt=1) if job.deployment else None,
+        "container": arguments.container(run, job, attempt=1),
+        "server": arguments.server(run, job, job.deployment, attempt=1) if job.deployment else None,
         "secrets": [secret.name for secret in job.secrets],
+        "server_secrets": [secret.name for secret in job.deployment.secrets] if job.deployment else [],
         "script": _script(job, attempt=1),
     }
 
 
 def submit(run: RunPlan, job: JobPlan, attempt: int, secrets: Mapping[str, str]) -> JobHandle:
     folder = Path(run.directory) / job.directory
-    with _engine() as client:
-        found = _find(client, job.key, attempt)
-        if found is None:
-            files.begin_attempt(folder, attempt)
-            files.write_bytes(folder / files.SCRIPT, _script(job, attempt).encode())
-            files.write_bytes(folder / files.RUN_CONFIG, run_config(job))
-            files.write_secrets(folder, secrets)
-            if job.deployment:
-                server = _server(run, job, job.deployment, attempt)
-                server["environment"] |= {
-                    s.name: secrets[s.name] for s in job.deployment.secrets if s.name in secrets
-                }
-                _started(_created(client, server))
-            found = _created(client, _container(run, job, attempt))
-        _started(found)
-    return JobHandle(
-        key=job.key, backend="docker", native_id=found.id, directory=str(folder), attempt=attempt
-    )
+    with _engine() as client, files.submitting(folder):
+        native = _ended_before(folder, attempt)
+        if native is None:
+            found = _by_role(client, job.key, attempt).get("job")
+            try:
+                # What was created and never started may lack its secrets: everything is laid out anew.
+                if found is None or found.attrs["State"] == "created":
+                    _stage(job, folder, attempt, secrets)
+                    if job.deployment:
+                        _serve(client, run, job, attempt, secrets)
+                    found = _created(client, arguments.container(run, job, attempt))
+                    files.write_json(folder / SUBMITTED, {"attempt": attempt, "native_id": found.id})
+                _started(client, found)
+            except BaseException as error:
+                if isinstance(error, NotFound | Refused | OSError):
+                    _remove(client, job.key, attempt)
+                _forget_secrets(folder)
+                raise
+            native = str(found.id)
+    return JobHandle(key=job.key, backend="docker", native_id=native, directory=str(folder), attempt=attempt)
 
 
 def status(handles: Sequence[JobHandle]) -> Mapping[str, JobStatus]:
     seen = time.time()
     try:
         with _engine() as client:
-            listed = client.containers.list(all=True, filters={"label": KEY}, ignore_removed=True)
-            by_id = {container.id: container for container in listed}
-    except Unreachable as error:
+            listed = client.containers.list(all=True, filters={"label": KEY}, sparse=True)
+            found = {(*_owner(container), _role(container)): container for container in listed}
+            return {
+                h.key: _status(h, found.get(_wanted(h, "job")), found.get(_wanted(h, "server")), seen)
+                for h in handles
+            }
+    except (Unreachable, Refused, NotFound, UsageError) as error:
         return {h.key: JobStatus(state=State.UNKNOWN, reason=error.message, seen=seen) for h in handles}
-    return {h.key: _status(h, by_id.get(h.native_id), seen, _dead_server(h, listed)) for h in handles}
 
 
 def logs(handle: JobHandle, since: int) -> LogChunk:
@@ -92,139 +81,138 @@ def logs(handle: JobHandle, since: int) -> LogChunk:
 
 
 def cancel(handle: JobHandle) -> None:
+    """Asks the script, which leaves its exit.json; the second time, when it should long have done so, kills
+    it."""
+    asked = Path(handle.directory) / STOPPING
     with _engine() as client:
-        for container in _containers(client, handle.key, handle.attempt):
-            _quietly(container.stop, timeout=GRACE)
+        container = _by_role(client, handle.key, handle.attempt).get("job")
+        if container is None:
+            _remove(client, handle.key, handle.attempt)
+            return
+        late = asked.exists() and time.time() - asked.stat().st_mtime > GRACE + 2
+        if not asked.exists():
+            with suppress(OSError):
+                asked.touch()
+        if container.attrs["State"] == "created":
+            _quietly(container.remove, force=True, v=True)
+        else:
+            _quietly(container.kill, signal="SIGKILL" if late else "SIGTERM")
 
 
 def collect(handle: JobHandle, destination: Path) -> Path:
-    source = Path(handle.directory)
-    if source.resolve() != destination.resolve():
-        shutil.copytree(source, destination, dirs_exist_ok=True, symlinks=True)
     with _engine() as client:
-        for container in _containers(client, handle.key, handle.attempt):
-            if container.labels.get(ROLE) == "server":
-                files.write_bytes(destination / files.DEPLOYMENT_LOG, container.logs(tail=10_000))
-            _quietly(container.remove, force=True, v=True)
+        found = _by_role(client, handle.key, handle.attempt)
+        # The evaluation's container goes first: it may still be talking to the server.
+        for role in ("job", "server"):
+            if role in found:
+                _quietly(found[role].stop, timeout=GRACE + 2)
+        if "server" in found:
+            # The disk may be what ended the job.
+            with suppress(OSError):
+                log = found["server"].logs(tail=10_000)
+                files.write_bytes(Path(handle.directory) / files.DEPLOYMENT_LOG, log)
+        _remove(client, handle.key, handle.attempt)
+    _forget_secrets(Path(handle.directory))
+    (Path(handle.directory) / STOPPING).unlink(missing_ok=True)
+    source = Path(handle.directory)
+    if source.is_dir() and source.resolve() != destination.resolve():
+        shutil.copytree(source, destination, dirs_exist_ok=True, symlinks=True)
     return destination
 
 
 def _script(job: JobPlan, attempt: int) -> str:
-    return job_script(job, results=RESULTS, attempt=attempt, wait_for=job.deployment)
+    return job_script(job, results=arguments.RESULTS, attempt=attempt, wait_for=job.deployment)
 
 
-def _container(run: RunPlan, job: JobPlan, attempt: int) -> dict[str, Any]:
-    """Arguments of the engine's "create container" call for the evaluation."""
-    folder = Path(run.directory) / job.directory
-    mounts = (
-        Mount(source=str(folder), target=JOB_FOLDER),
-        Mount(source=str(folder / files.ARTIFACTS), target=RESULTS),
-        *job.mounts,
-    )
-    common = _common(run, job, attempt, "job", job.resources)
-    network = job.network
-    if job.deployment:
-        network = f"container:{common['name']}-server"
-    return {
-        **common,
-        "image": job.image,
-        "entrypoint": ["/bin/sh"],
-        "command": [f"{JOB_FOLDER}/{files.SCRIPT}"],
-        "environment": {},
-        "mounts": [dataclasses.asdict(mount) for mount in mounts],
-        **({"network_mode": network} if network else {}),
-        **({"user": job.user} if job.user else {}),
-        **_passed(run.settings),
-    }
+def _stage(job: JobPlan, folder: Path, attempt: int, secrets: Mapping[str, str]) -> None:
+    files.begin_attempt(folder, attempt)
+    (folder / STOPPING).unlink(missing_ok=True)
+    files.write_bytes(folder / files.SCRIPT, _script(job, attempt).encode())
+    files.write_bytes(folder / files.RUN_CONFIG, run_config(job))
+    files.write_secrets(folder, {s.name: secrets[s.name] for s in job.secrets if s.name in secrets})
+    if job.user and os.geteuid() == 0:
+        _give_to(folder, job.user)
 
 
-def _server(run: RunPlan, job: JobPlan, deployment: Deployment, attempt: int) -> dict[str, Any]:
-    common = _common(run, job, attempt, "server", deployment.resources)
-    return {
-        **common,
-        "name": f"{common['name']}-server",
-        "image": deployment.image or job.image,
-        "command": [word.replace("{port}", str(deployment.port)) for word in deployment.command],
-        "environment": dict(deployment.env),
-        "mounts": [dataclasses.asdict(mount) for mount in deployment.mounts],
-        **({"network_mode": job.network} if job.network else {}),
-        **_passed(run.settings),
-    }
+def _give_to(folder: Path, user: str) -> None:
+    """The job's own user must be able to write there; a name is the image's to know."""
+    uid, _, gid = user.partition(":")
+    if uid.isdigit():
+        for path in (folder, *folder.rglob("*")):
+            os.lchown(path, int(uid), int(gid) if gid.isdigit() else int(uid))
 
 
-def _common(run: RunPlan, job: JobPlan, attempt: int, role: str, resources: Resources) -> dict[str, Any]:
-    made: dict[str, Any] = {
-        "name": f"evaldock-{job.key}-{attempt}",
-        "labels": {KEY: job.key, ATTEMPT: str(attempt), ROLE: role, "evaldock.run": run.run_id},
-        "detach": True,
-    }
-    if resources.memory:
-        made["mem_limit"] = resources.memory
-    if resources.shm:
-        made["shm_size"] = resources.shm
-    if resources.cpus:
-        made["nano_cpus"] = int(resources.cpus * 1e9)
-    if resources.gpus is not None or resources.gpu_ids:
-        wanted = {"device_ids": list(resources.gpu_ids)} if resources.gpu_ids else {"count": resources.gpus}
-        made["device_requests"] = [{**wanted, "capabilities": [["gpu"]]}]
-    return made
+def _ended_before(folder: Path, attempt: int) -> str | None:
+    """The container of an attempt that has ended, was collected and is gone: it must not run again."""
+    ended, made = files.read_exit(folder), files.read_json(folder / SUBMITTED) or {}
+    if ended is None or ended.attempt != attempt or made.get("attempt") != attempt:
+        return None
+    return str(made.get("native_id"))
 
 
-def _passed(settings: Mapping[str, Any]) -> dict[str, Any]:
-    made = {name: settings[name] for name in PASSED if name in settings}
-    if "memory_swap" in settings:
-        made["memswap_limit"] = settings["memory_swap"]
-    if "tmpfs" in settings:
-        pairs = (entry.partition(":") for entry in settings["tmpfs"])
-        made["tmpfs"] = {path: options for path, _, options in pairs}
-    if "ulimits" in settings:
-        made["ulimits"] = list(settings["ulimits"])
-    return made
+def _serve(client: Any, run: RunPlan, job: JobPlan, attempt: int, secrets: Mapping[str, str]) -> None:
+    assert job.deployment is not None  # noqa: S101 # its caller asked
+    given = arguments.server(run, job, job.deployment, attempt)
+    wanted = {s.name: secrets[s.name] for s in job.deployment.secrets if s.name in secrets}
+    if wanted:
+        folder = Path(run.directory) / job.directory / arguments.SERVER_FOLDER
+        folder.mkdir(exist_ok=True)
+        files.write_secrets(folder, wanted)
+        image = _pulled(client, given["image"], given.get("platform")).attrs["Config"]
+        given = arguments.with_secrets(
+            given, folder, list(image.get("Entrypoint") or ()), list(image.get("Cmd") or ())
+        )
+    _started(client, _created(client, given))
 
 
-def _created(client: Any, arguments: dict[str, Any]) -> Any:
+def _forget_secrets(folder: Path) -> None:
+    for each in (folder, folder / arguments.SERVER_FOLDER):
+        (each / files.SECRETS).unlink(missing_ok=True)
+
+
+def _created(client: Any, given: Mapping[str, Any]) -> Any:
     """The container, pulled and created, or the one that another launcher was quicker to make."""
     import docker.errors  # noqa: PLC0415
     from docker.types import DeviceRequest, Ulimit  # noqa: PLC0415
     from docker.types import Mount as Bind  # noqa: PLC0415
 
-    given = dict(arguments)
-    image = given.pop("image")
-    given["mounts"] = [
+    sent = dict(given)
+    image = sent.pop("image")
+    sent["mounts"] = [
         Bind(
             m["target"],
             m["source"],
             type="bind" if m["source"].startswith("/") else "volume",
             read_only=m["read_only"],
         )
-        for m in given["mounts"]
+        for m in sent["mounts"]
     ]
-    if "device_requests" in given:
-        given["device_requests"] = [DeviceRequest(**request) for request in given["device_requests"]]
-    if "ulimits" in given:
-        given["ulimits"] = [Ulimit(**limit) for limit in given["ulimits"]]
+    if "device_requests" in sent:
+        sent["device_requests"] = [DeviceRequest(**request) for request in sent["device_requests"]]
+    if "ulimits" in sent:
+        sent["ulimits"] = [Ulimit(**limit) for limit in sent["ulimits"]]
+    _pulled(client, image, sent.get("platform"))
     try:
-        _pull(client, image)
-        return client.containers.create(image, **given)
+        return client.containers.create(image, detach=True, **sent)
     except docker.errors.APIError as error:
         if error.status_code == 409:
-            return client.containers.get(given["name"])
+            return client.containers.get(sent["name"])
         raise _refused(error, image) from None
 
 
-def _pull(client: Any, image: str) -> None:
+def _pulled(client: Any, image: str, platform: str | None) -> Any:
     import docker.errors  # noqa: PLC0415
 
     try:
-        client.images.get(image)
+        return client.images.get(image)
     except docker.errors.ImageNotFound:
         try:
-            client.images.pull(image)
+            return client.images.pull(image, **({"platform": platform} if platform else {}))
         except docker.errors.APIError as error:
             raise _refused(error, image) from None
 
 
-def _started(container: Any) -> None:
+def _started(client: Any, container: Any) -> None:
     import docker.errors  # noqa: PLC0415
 
     container.reload()
@@ -233,66 +221,81 @@ def _started(container: Any) -> None:
     try:
         container.start()
     except docker.errors.APIError as error:
-        message = _refused(error, str(container.name))
-        _quietly(container.remove, force=True)
-        raise message from None
+        problem = _refused(error, str(container.name))
+        server = _by_role(client, container.labels[KEY], int(container.labels[ATTEMPT])).get("server")
+        if server is not None and server.id != container.id and server.attrs["State"] != "running":
+            raise Refused(f"the deployment ended before the evaluation{_tail(server)}") from None
+        raise problem from None
 
 
-def _refused(error: Any, what: str) -> NotFound | Refused:
+def _refused(error: Any, what: str) -> NotFound | Refused | Unreachable:
     detail = str(error.explanation or error)
     if error.status_code == 404 or "manifest unknown" in detail or "not found" in detail:
         return NotFound(
             f"the engine can't get {what}: {detail}", hint="is it pushed, and may this machine read it?"
         )
+    if error.status_code == 500 and ("connection refused" in detail or "i/o timeout" in detail):
+        return Unreachable(f"the engine can't reach where {what} lies: {detail}")
     return Refused(f"the engine refused {what}: {detail}")
 
 
-def _find(client: Any, key: str, attempt: int) -> Any | None:
-    found = [c for c in _containers(client, key, attempt) if c.labels.get(ROLE) == "job"]
-    return found[0] if found else None
-
-
-def _containers(client: Any, key: str, attempt: int) -> list[Any]:
-    # The evaluation's first: it goes before the server that it talks to.
+# What is listed sparsely has `Labels` and `State` at the top of its attributes.
+def _by_role(client: Any, key: str, attempt: int) -> dict[str, Any]:
     labels = {"label": [f"{KEY}={key}", f"{ATTEMPT}={attempt}"]}
-    found = client.containers.list(all=True, filters=labels, ignore_removed=True)
-    return sorted(found, key=lambda container: str(container.labels.get(ROLE)))
+    return {_role(c): c for c in client.containers.list(all=True, filters=labels, sparse=True)}
 
 
-def _dead_server(handle: JobHandle, listed: Sequence[Any]) -> Any | None:
-    for container in listed:
-        labels = container.labels
-        mine = labels.get(KEY) == handle.key and labels.get(ATTEMPT) == str(handle.attempt)
-        if mine and labels.get(ROLE) == "server" and container.status in ("exited", "dead"):
-            return container
-    return None
+def _role(container: Any) -> str:
+    return str(container.attrs["Labels"].get(ROLE))
 
 
-def _status(handle: JobHandle, container: Any | None, seen: float, dead_server: Any | None) -> JobStatus:
+def _owner(container: Any) -> tuple[str, str]:
+    labels = container.attrs["Labels"]
+    return str(labels[KEY]), str(labels.get(ATTEMPT))
+
+
+def _wanted(handle: JobHandle, role: str) -> tuple[str, str, str]:
+    return handle.key, str(handle.attempt), role
+
+
+def _remove(client: Any, key: str, attempt: int) -> None:
+    found = _by_role(client, key, attempt)
+    for role in sorted(found):
+        _quietly(found[role].remove, force=True, v=True)
+
+
+def _status(handle: JobHandle, container: Any | None, server: Any | None, seen: float) -> JobStatus:
     ended = files.read_exit(Path(handle.directory))
-    native = container.status if container is not None else "gone"
-    if native in ("running", "paused", "restarting"):
-        if dead_server is not None:
-            last = dead_server.logs(tail=20).decode("utf-8", "replace")
-            _quietly(container.stop, timeout=GRACE)  # type: ignore[union-attr] # "gone" is not among these
-            reason = f"the deployment ended before the evaluation; its last lines:\n{last}"
+    native = str(container.attrs["State"]) if container is not None else "gone"
+    if native in ("running", "paused", "restarting", "removing"):
+        if server is not None and server.attrs["State"] in ("exited", "dead") and ended is None:
+            reason = f"the deployment ended before the evaluation{_tail(server)}"
             return JobStatus(state=State.FAILED, reason=reason, native="server exited", seen=seen)
-        return JobStatus(state=State.RUNNING, native=native, seen=seen)
+        stage = Path(handle.directory) / "stage.running"
+        preparing = None if stage.exists() else "preparing"
+        return JobStatus(state=State.RUNNING, reason=preparing, native=native, seen=seen)
     if native == "created":
         return JobStatus(state=State.QUEUED, native=native, seen=seen)
-    if ended is not None and ended.attempt == handle.attempt:
-        return _ended(ended.exit_code, ended.reason, native, seen)
+    said = ended if ended is not None and ended.attempt == handle.attempt else None
+    if said is not None and (said.exit_code != 137 or container is None):
+        return _ended(said.exit_code, said.reason, native, seen)
     if container is None:
         return JobStatus(state=State.LOST, reason="its container is gone", native=native, seen=seen)
-    state = container.attrs.get("State") or {}
-    if not isinstance(state, dict) or "ExitCode" not in state:
-        container.reload()
-        state = container.attrs["State"]
-    reason = (
-        "out of memory" if state.get("OOMKilled") else state.get("Error") or "its script left no exit.json"
-    )
-    code = int(state["ExitCode"])
-    return _ended(code if code else 70, reason, native, seen)
+    container.reload()
+    state = container.attrs["State"]
+    if state.get("OOMKilled"):
+        return _ended(137, "out of memory", native, seen)
+    if said is not None:
+        return _ended(said.exit_code, said.reason, native, seen)
+    code = int(state["ExitCode"]) or 70
+    return _ended(code, state.get("Error") or _unsaid(code), native, seen)
+
+
+def _unsaid(code: int) -> str:
+    """The end of a job whose script could not say how it ended."""
+    if code > 128:
+        return f"killed by signal {code - 128}, without an exit.json"
+    return "its script left no exit.json"
 
 
 def _ended(code: int, reason: str | None, native: str, seen: float) -> JobStatus:
@@ -305,12 +308,17 @@ def _ended(code: int, reason: str | None, native: str, seen: float) -> JobStatus
     return JobStatus(state=state, reason=reason, exit_code=code, native=native, seen=seen)
 
 
-def _quietly(call: Any, **arguments: Any) -> None:
+def _tail(container: Any) -> str:
+    last = container.logs(tail=20).decode("utf-8", "replace").strip()
+    return f"; its last lines:\n{last}" if last else "; it printed nothing"
+
+
+def _quietly(call: Any, **given: Any) -> None:
     """For requests that must be repeatable: what is gone already is fine."""
     import docker.errors  # noqa: PLC0415
 
     try:
-        call(**arguments)
+        call(**given)
     except docker.errors.NotFound:
         return
     except docker.errors.APIError as error:
@@ -320,24 +328,29 @@ def _quietly(call: Any, **arguments: Any) -> None:
 
 @contextmanager
 def _engine() -> Iterator[Any]:
-    """The engine's client. Raises Unreachable, naming the address, where nothing answers."""
-    import docker.errors  # noqa: PLC0415
-    import requests  # noqa: PLC0415
-
+    """The engine's client. Raises Unreachable, naming the address, where nothing answers, and for an answer
+    that makes no sense."""
     try:
-        yield _client()
+        import docker.errors  # noqa: PLC0415
+        import requests  # noqa: PLC0415
+    except ImportError:
+        raise UsageError("the docker backend needs an extra", hint="pip install 'evaldock[docker]'") from None
+    host = os.environ.get("DOCKER_HOST", "")
+    try:
+        yield _client(host)
+    except docker.errors.APIError as error:
+        raise Unreachable(f"the container engine answered {error.explanation or error}") from None
     except (docker.errors.DockerException, requests.RequestException) as error:
-        if isinstance(error, docker.errors.APIError):
-            raise
         _client.cache_clear()
         raise Unreachable(
-            f"no container engine answers: {error}",
+            f"no container engine answers{f' at {host}' if host else ''}: {error}",
             hint="start Docker or Podman's socket, or say where it is with DOCKER_HOST",
         ) from None
 
 
 @cache
-def _client() -> Any:
+def _client(host: str) -> Any:  # noqa: ARG001 # the cache's key
+    """One per engine: `host` is what DOCKER_HOST says at the moment."""
     import docker  # noqa: PLC0415
 
     return docker.from_env(timeout=TIMEOUT)

@@ -1,7 +1,7 @@
 """Virtual environments of harnesses for running without containers, made once and kept.
 
-An environment's name is the sha256 of what goes into it. It is built beside its place and renamed into it, so
-one that exists is whole. Installed by uv where it is to be had, else by venv and pip.
+An environment's name is the sha256 of what goes into it. It is whole once its list of what is
+installed stands, which is written last. Installed by uv where it is to be had, else by venv and pip.
 """
 
 from __future__ import annotations
@@ -74,20 +74,33 @@ def _arguments(package: str, root: Path) -> list[str]:
 def _build(target: Path, requirements: list[str]) -> None:
     # Scripts in an environment name its path, so it is built in its place and counts once READY stands.
     uv = _uv()
-    python = target / "bin" / "python"
-    if uv:
-        _run([uv, "venv", "--quiet", "--python", sys.executable, str(target)])
-        # Folders are copied, not linked: the environment must not change with them.
-        _run([uv, "pip", "install", "--quiet", "--python", str(python), *requirements])
-        frozen = _run([uv, "pip", "freeze", "--python", str(python)])
+    if uv is None:
+        frozen = _with_pip(target, requirements)
     else:
-        _run([sys.executable, "-m", "venv", str(target)])
-        pip = [str(python), "-m", "pip", "--disable-pip-version-check", "--no-input"]
-        _run([*pip, "install", "--quiet", *requirements])
-        frozen = _run([*pip, "freeze"])
+        try:
+            frozen = _with_uv(uv, target, requirements)
+        except InstallFailed:
+            # pip knows package indexes (pip.conf, PIP_*) that uv doesn't; its word is the last.
+            shutil.rmtree(target, ignore_errors=True)
+            frozen = _with_pip(target, requirements)
     waiting = target / f"{READY}.tmp"
     waiting.write_text(frozen)
     waiting.replace(target / READY)
+
+
+def _with_uv(uv: str, target: Path, requirements: list[str]) -> str:
+    python = str(target / "bin" / "python")
+    _run([uv, "venv", "--quiet", "--python", sys.executable, str(target)])
+    # Folders are copied, not linked: the environment must not change with them.
+    _run([uv, "pip", "install", "--quiet", "--python", python, *requirements])
+    return _run([uv, "pip", "freeze", "--quiet", "--python", python])
+
+
+def _with_pip(target: Path, requirements: list[str]) -> str:
+    pip = [str(target / "bin" / "python"), "-m", "pip", "--disable-pip-version-check", "--no-input"]
+    _run([sys.executable, "-m", "venv", str(target)])
+    _run([*pip, "install", "--quiet", *requirements])
+    return _run([*pip, "freeze"])
 
 
 def _uv() -> str | None:

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import dataclasses
 import os
+import select
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -15,11 +17,11 @@ from typing import Any
 
 from catalog.errors import Unreachable
 from launcher import run_directory as files
-from launcher.backends import process_runner
+from launcher.backends import process_runner, processes
 from launcher.jobs import JobHandle, JobPlan, JobStatus, LogChunk, RunPlan, State
 from launcher.script import job_script, run_config
 
-START_TIMEOUT = 20.0
+START_TIMEOUT = 60.0
 
 
 def plan(run: RunPlan, job: JobPlan) -> Mapping[str, Any]:
@@ -36,15 +38,19 @@ def plan(run: RunPlan, job: JobPlan) -> Mapping[str, Any]:
 
 def submit(run: RunPlan, job: JobPlan, attempt: int, secrets: Mapping[str, str]) -> JobHandle:
     folder = Path(run.directory) / job.directory
-    state = _state(folder, attempt)
-    if state is None:
-        folder.mkdir(parents=True, exist_ok=True)
-        _stage(run, job, folder, attempt, secrets)
-        state = _start(folder, attempt)
+    with files.submitting(folder) as lock:
+        state = _state(folder, attempt)
+        if state is None:
+            _stage(run, job, folder, attempt, secrets)
+            try:
+                state = _start(folder, attempt, lock)
+            except BaseException:
+                (folder / files.SECRETS).unlink(missing_ok=True)
+                raise
     return JobHandle(
         key=job.key,
         backend="process",
-        native_id=f"{state['pid']}:{state['start']}:{state['boot']}",
+        native_id=_native(state),
         directory=str(folder),
         attempt=attempt,
     )
@@ -59,16 +65,24 @@ def logs(handle: JobHandle, since: int) -> LogChunk:
 
 
 def cancel(handle: JobHandle) -> None:
-    if _alive(handle.native_id):
+    native = _native_of(handle)
+    if native and _alive(native):
         try:
-            os.kill(int(handle.native_id.partition(":")[0]), signal.SIGTERM)
+            os.kill(int(native.partition(":")[0]), signal.SIGTERM)
         except ProcessLookupError:
             return
+        except PermissionError as error:
+            raise Unreachable(f"the job's runner can't be stopped: {error}") from None
 
 
 def collect(handle: JobHandle, destination: Path) -> Path:
+    """A runner that was killed leaves its job's processes behind: they end here."""
+    native = _native_of(handle)
+    if native and _here(native) and not _alive(native):
+        processes.end(f"{handle.key}/{handle.attempt}/", grace=0)
+        (Path(handle.directory) / files.SECRETS).unlink(missing_ok=True)
     source = Path(handle.directory)
-    if source.resolve() != destination.resolve():
+    if source.is_dir() and source.resolve() != destination.resolve():
         shutil.copytree(source, destination, dirs_exist_ok=True, symlinks=True)
     return destination
 
@@ -85,6 +99,7 @@ def _stage(run: RunPlan, job: JobPlan, folder: Path, attempt: int, secrets: Mapp
     files.write_bytes(folder / files.RUN_CONFIG, run_config(job))
     files.write_secrets(folder, secrets)
     runner_plan = {
+        "key": job.key,
         "attempt": attempt,
         "packages": list(job.packages),
         "root": run.settings.get("catalog_root", "."),
@@ -94,28 +109,37 @@ def _stage(run: RunPlan, job: JobPlan, folder: Path, attempt: int, secrets: Mapp
     files.write_json(folder / process_runner.PLAN, runner_plan)
 
 
-def _start(folder: Path, attempt: int) -> Mapping[str, Any]:
-    """The runner writes its own identity under its lock: of two that are started, one stands."""
-    runner = subprocess.Popen(
-        [sys.executable, "-m", "launcher.backends.process_runner", str(folder)],
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.DEVNULL,
-        stderr=(folder / "runner.log").open("ab"),
-        start_new_session=True,
-        cwd=Path(__file__).parents[2],
-    )
-    deadline = time.monotonic() + START_TIMEOUT
-    while time.monotonic() < deadline:
-        state = _state(folder, attempt)
-        if state is not None:
-            return state
-        runner.poll()
-        time.sleep(0.02)
-    raise Unreachable(
-        f"the job's runner did not start within {START_TIMEOUT:g} seconds",
-        place=str(folder / "runner.log"),
-        hint="this file has what it printed",
-    )
+def _start(folder: Path, attempt: int, lock: int) -> Mapping[str, Any]:
+    """Starts the runner and waits until it has written who it is. It holds the lock on submitting until then:
+    a launcher that comes after one that was killed here waits, and finds the runner."""
+    reading, writing = os.pipe()
+    try:
+        with (folder / "runner.log").open("ab") as errors:
+            subprocess.run(
+                [
+                    *(sys.executable, "-m", "launcher.backends.process_runner"),
+                    *(str(folder), str(lock), str(writing)),
+                ],
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.DEVNULL,
+                stderr=errors,
+                pass_fds=(lock, writing),
+                cwd=Path(__file__).parents[2],
+                check=False,
+            )
+    finally:
+        os.close(writing)
+    # The other end is closed by the runner, or by its death.
+    with os.fdopen(reading, "rb"):
+        select.select([reading], [], [], START_TIMEOUT)
+    state = _state(folder, attempt)
+    if state is None:
+        raise Unreachable(
+            "the job's runner did not start",
+            place=str(folder / "runner.log"),
+            hint="this file has what it printed",
+        )
+    return state
 
 
 def _state(folder: Path, attempt: int) -> Mapping[str, Any] | None:
@@ -123,28 +147,49 @@ def _state(folder: Path, attempt: int) -> Mapping[str, Any] | None:
     return state if state is not None and state.get("attempt") == attempt else None
 
 
+def _native(state: Mapping[str, Any]) -> str:
+    return f"{state['pid']}:{state['start']}:{state['boot']}:{state['host']}"
+
+
+def _native_of(handle: JobHandle) -> str:
+    """Where the id was never learnt, what the runner left in the job's folder."""
+    if handle.native_id:
+        return handle.native_id
+    state = _state(Path(handle.directory), handle.attempt)
+    return _native(state) if state else ""
+
+
 def _status(handle: JobHandle) -> JobStatus:
-    folder, seen = Path(handle.directory), time.time()
+    folder, seen, native = Path(handle.directory), time.time(), _native_of(handle)
+    if not native:
+        return JobStatus(state=State.LOST, reason="it was never started", native="unknown", seen=seen)
     # Asked first: a runner that ends between the two questions has left its exit.json by the second.
-    alive = _alive(handle.native_id)
+    alive = _alive(native)
     ended = files.read_exit(folder)
     if alive:
         if not (folder / "stage.running").exists():
             return JobStatus(state=State.RUNNING, reason="preparing", native="alive", seen=seen)
         return JobStatus(state=State.RUNNING, native="alive", seen=seen)
-    if ended is None or ended.attempt != handle.attempt:
-        reason = "its process is gone and left no exit.json"
-        return JobStatus(state=State.LOST, reason=reason, native="gone", seen=seen)
-    if ended.exit_code == 0:
-        state = State.SUCCEEDED
-    elif ended.reason == "stopped on request":
-        state = State.CANCELLED
-    else:
-        state = State.FAILED
-    return JobStatus(state=state, reason=ended.reason, exit_code=ended.exit_code, native="ended", seen=seen)
+    if ended is not None and ended.attempt == handle.attempt:
+        if ended.exit_code == 0:
+            state = State.SUCCEEDED
+        else:
+            state = State.CANCELLED if ended.reason == "stopped on request" else State.FAILED
+        return JobStatus(
+            state=state, reason=ended.reason, exit_code=ended.exit_code, native="ended", seen=seen
+        )
+    if not _here(native):
+        reason = f"it runs on {native.rpartition(':')[2]}, which only that machine can tell of"
+        return JobStatus(state=State.UNKNOWN, reason=reason, native="elsewhere", seen=seen)
+    reason = "its process is gone and left no exit.json"
+    return JobStatus(state=State.LOST, reason=reason, native="gone", seen=seen)
 
 
-def _alive(native_id: str) -> bool:
-    pid, start, boot = native_id.split(":")
-    now = process_runner.identity(int(pid))
-    return start.isdigit() and now["start"] == int(start) and now["boot"] == boot
+def _here(native: str) -> bool:
+    return native.rpartition(":")[2] == socket.gethostname()
+
+
+def _alive(native: str) -> bool:
+    pid, start, boot, host = native.split(":", 3)
+    now = processes.identity(int(pid))
+    return [start, boot, host] == [str(now["start"]), now["boot"], now["host"]]

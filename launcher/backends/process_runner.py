@@ -1,4 +1,4 @@
-"""Runs one job without a container: `python -m launcher.backends.process_runner JOB_FOLDER`.
+"""Runs one job without a container: `python -m launcher.backends.process_runner JOB_FOLDER DESCRIPTOR...`.
 
 A process of its own session, so that it outlives the launcher that started it. It holds the job's lock as
 long as it lives (a second runner of the same job leaves at once), installs the harness's packages, starts the
@@ -8,6 +8,7 @@ exit.json stands whatever happens to the script.
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import os
 import shlex
@@ -24,12 +25,12 @@ from typing import Any
 
 from catalog.errors import EvaldockError
 from launcher import run_directory as files
-from launcher.backends import environments
+from launcher.backends import environments, processes
+from launcher.script import GRACE
 
 PLAN = "process.plan.json"
 STATE = "process.json"
 LOCK = ".lock"
-GRACE = 10.0
 
 
 class Stopped(BaseException):
@@ -37,74 +38,69 @@ class Stopped(BaseException):
 
 
 def main() -> None:
-    job = Path(sys.argv[1]).resolve()
+    job, descriptors = Path(sys.argv[1]).resolve(), [int(number) for number in sys.argv[2:]]
+    # The launcher waits for its child, which ends here; what goes on is nobody's child and leaves no zombie.
+    if os.fork():
+        os._exit(0)
+    os.setsid()
     lock = os.open(job / LOCK, os.O_RDWR | os.O_CREAT, 0o600)
     try:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
         return
     plan = files.read_json(job / PLAN) or {}
-    files.write_json(job / STATE, {**identity(os.getpid()), "attempt": plan["attempt"]})
-    signal.signal(signal.SIGTERM, _stop)
-    _Runner(job, plan).run()
-
-
-def identity(pid: int) -> dict[str, Any]:
-    """A process, told from a later one with the same number: when it started, in which boot."""
-    return {"pid": pid, "start": start_time(pid), "boot": _boot_id()}
-
-
-def start_time(pid: int) -> int | None:
-    """Clock ticks after the boot (proc(5), field 22 of stat); None when there is no such process, or it has
-    ended and only waits to be collected."""
-    try:
-        text = Path(f"/proc/{pid}/stat").read_text()
-    except OSError:
-        return None
-    # The second field is the name in parentheses, which may hold anything.
-    fields = text.rpartition(")")[2].split()
-    return None if fields[0] == "Z" else int(fields[19])
-
-
-def _boot_id() -> str:
-    try:
-        return Path("/proc/sys/kernel/random/boot_id").read_text().strip()
-    except OSError:
-        return ""
-
-
-def _stop(_number: int, _frame: FrameType | None) -> None:
-    raise Stopped
+    runner = _Runner(job, plan)
+    signal.signal(signal.SIGTERM, runner.stop)
+    files.write_json(job / STATE, {**processes.identity(os.getpid()), "attempt": plan["attempt"]})
+    for descriptor in descriptors:
+        os.close(descriptor)
+    runner.run()
 
 
 class _Runner:
     def __init__(self, job: Path, plan: Mapping[str, Any]) -> None:
         self.job, self.plan = job, plan
+        self.mark = f"{plan['key']}/{plan['attempt']}"
         self.started = files.timestamp()
         self.server: subprocess.Popen[bytes] | None = None
         self.script: subprocess.Popen[bytes] | None = None
+        self.stoppable = True
+        self.asked = False
+
+    def stop(self, _number: int, _frame: FrameType | None) -> None:
+        self.asked = True
+        if self.stoppable:
+            self.stoppable = False
+            raise Stopped
 
     def run(self) -> None:
-        reason: str | None = None
         try:
+            code, reason = self._work()
+        except Stopped:
+            code, reason = 143, "stopped on request"
+        processes.end(f"{self.mark}/script", self.script, grace=GRACE + 2)
+        processes.end(f"{self.mark}/server", self.server, grace=GRACE)
+        (self.job / files.SECRETS).unlink(missing_ok=True)
+        self._leave_exit(code, reason)
+
+    def _work(self) -> tuple[int, str | None]:
+        try:
+            if self.asked:
+                raise Stopped
             files.mark(self.job, "pre-start")
             environment = self._environment()
             self._serve(environment)
             code = self._run_script(environment)
-            reason = None if code >= 0 else f"killed by {signal.Signals(-code).name}"
-        except Stopped:
-            code, reason = 143, "stopped on request"
+            answer = (code, None) if code >= 0 else (128 - code, f"killed by {signal.Signals(-code).name}")
         except EvaldockError as error:
-            code, reason = 70, str(error)
-            self._log(str(error))
+            answer = 70, str(error)
         except Exception as error:  # noqa: BLE001 # whatever it is, the job must not look as if it ran on
-            code, reason = 70, f"{type(error).__name__}: {error}"
-            self._log(reason)
-        signal.signal(signal.SIGTERM, signal.SIG_IGN)
-        _end(self.script)
-        _end(self.server)
-        (self.job / files.SECRETS).unlink(missing_ok=True)
-        self._leave_exit(code if code >= 0 else 128 - code, reason)
+            answer = 70, f"{type(error).__name__}: {error}"
+        finally:
+            self.stoppable = False
+        if answer[1] is not None:
+            self._log(answer[1])
+        return answer
 
     def _environment(self) -> dict[str, str]:
         """Only what the job was given, and what any program needs to start."""
@@ -139,7 +135,7 @@ class _Runner:
                 stdout=output,
                 stderr=subprocess.STDOUT,
                 stdin=subprocess.DEVNULL,
-                env={**environment, **deployment["env"]},
+                env={**environment, **deployment["env"], processes.MARK: f"{self.mark}/server"},
                 cwd=self.job,
                 start_new_session=True,
             )
@@ -168,7 +164,7 @@ class _Runner:
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
-            env=environment,
+            env={**environment, processes.MARK: f"{self.mark}/script"},
             cwd=self.job,
             start_new_session=True,
         )
@@ -179,53 +175,36 @@ class _Runner:
                 self._check_server(self.job / files.DEPLOYMENT_LOG)
 
     def _leave_exit(self, code: int, reason: str | None) -> None:
+        """What the script said of its end stays, unless it was ended from here because of `reason`."""
+        (self.job / files.RESERVE).unlink(missing_ok=True)
         own = files.read_exit(self.job)
-        if own is None or (reason is not None and own.reason is None and code not in (0, own.exit_code)):
+        if own is None or (reason is not None and own.exit_code != 0):
             ended = {"started": self.started, "ended": files.timestamp(), "attempt": self.plan["attempt"]}
             files.write_json(self.job / files.EXIT, {"exit_code": code, "reason": reason, **ended})
         if not (self.job / "stage.exit").exists():
             files.mark(self.job, "exit", exit_code=code)
 
     def _log(self, line: str) -> None:
-        with (self.job / files.JOB_LOG).open("a") as file:
+        with contextlib.suppress(OSError), (self.job / files.JOB_LOG).open("a") as file:
             file.write(f"evaldock: {line}\n")
 
 
 def _healthy(url: str) -> bool:
+    # Asked directly: a proxy is for what lies outside.
+    opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
     try:
-        with urllib.request.urlopen(url, timeout=2) as answer:  # noqa: S310 # an http URL of our own making
+        with opener.open(url, timeout=2) as answer:
             return bool(200 <= answer.status < 300)
     except (OSError, ValueError, urllib.error.URLError):
         return False
 
 
 def _tail(log: Path, lines: int = 20) -> str:
-    data = files.read_log(log, 0)[0].decode("utf-8", "replace")
+    """The end of a log that may be long."""
+    size = log.stat().st_size if log.exists() else 0
+    data = files.read_log(log, max(0, size - 65536))[0].decode("utf-8", "replace")
     last = "\n".join(data.splitlines()[-lines:])
     return f"; its last lines:\n{last}" if last else "; it printed nothing"
-
-
-def _end(process: subprocess.Popen[bytes] | None) -> None:
-    """Ends a process with everything it started: TERM to its group, KILL after the grace."""
-    if process is None:
-        return
-    deadline = time.monotonic() + GRACE
-    number = signal.SIGTERM
-    while _signal_group(process.pid, number):
-        process.poll()
-        if time.monotonic() > deadline:
-            number = signal.SIGKILL
-        time.sleep(0.05)
-    process.wait()
-
-
-def _signal_group(group: int, number: signal.Signals) -> bool:
-    """False when nothing of the group is left."""
-    try:
-        os.killpg(group, number)
-    except (ProcessLookupError, PermissionError):
-        return False
-    return True
 
 
 if __name__ == "__main__":
