@@ -30,7 +30,7 @@ class Engine:
     host: str
     program: Path
 
-    def run(self, *arguments: str, stdin: bytes | None = None) -> str:
+    def run(self, *arguments: str, stdin: bytes | None = None, timeout: float = 240) -> str:
         # The builder of the engine itself: BuildKit would need a plug-in of the client.
         environment = {**os.environ, "DOCKER_HOST": self.host, "DOCKER_BUILDKIT": "0"}
         done = subprocess.run(
@@ -38,7 +38,7 @@ class Engine:
             env=environment,
             input=stdin if stdin is not None else b"",
             capture_output=True,
-            timeout=240,
+            timeout=timeout,
             check=False,
         )
         if done.returncode:

@@ -16,6 +16,7 @@ from typing import Any
 import pytest
 
 from services.engine import Engine, import_busybox, start_engine
+from services.harness_images import build_harness, push_busybox
 from services.processes import stop_all
 from services.pypi import RealWheels, fetch_wheels
 from services.registry import start_registry
@@ -124,4 +125,36 @@ def busybox_image(docker_engine: Engine, shared: Shared) -> str:
     """Name of a small base image in the engine, with a shell and some of busybox."""
     made = _once(shared, "busybox", lambda folder: import_busybox(shared, docker_engine, folder))
     name: str = made["image"]
+    return name
+
+
+Images = Callable[[Path], str]
+
+
+@pytest.fixture(scope="session")
+def _harness_images(_engine: Engine, registry: str, skopeo: Skopeo, shared: Shared) -> Images:
+    def build(context: Path) -> str:
+        def begin(folder: Path) -> dict[str, Any]:
+            return build_harness(shared, _engine, skopeo, folder, context, registry)
+
+        name: str = _once(shared, f"image-{context.name}", begin)["image"]
+        return name
+
+    return build
+
+
+@pytest.fixture
+def harness_image(docker_engine: Engine, _harness_images: Images) -> Images:
+    """Turns a harness folder with a Dockerfile into an image in the registry, by digest; once in a run."""
+    return _harness_images
+
+
+@pytest.fixture
+def whole_busybox(docker_engine: Engine, registry: str, skopeo: Skopeo, shared: Shared) -> str:
+    """An image of busybox with all its applets, by digest."""
+
+    def begin(folder: Path) -> dict[str, Any]:
+        return push_busybox(shared, docker_engine, skopeo, folder, registry)
+
+    name: str = _once(shared, "whole-busybox", begin)["image"]
     return name
