@@ -21,7 +21,14 @@ FORMATS = ("json", "csv", "every-eval-ever", "huggingface", "mlflow", "wandb")
 
 @click.command()
 @click.argument("names", nargs=-1, metavar="[MODEL|RUN]...")
-@click.option("--format", "form", type=click.Choice(FORMATS), default="json", show_default=True)
+@click.option(
+    "--format",
+    "form",
+    type=click.Choice(FORMATS),
+    default="json",
+    show_default=True,
+    help="json and csv have one row per metric; the others are the formats of those tools.",
+)
 @click.option("--output", type=click.Path(path_type=Path), help="File, or folder for every-eval-ever.")
 @click.option("--dataset", "datasets", multiple=True, metavar="TASK=OWNER/NAME[:ID]", help="For huggingface.")
 @click.option(
