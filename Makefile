@@ -14,7 +14,7 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check --no-input install --qui
 LOCK := $(BIN)/uv --no-config pip compile --quiet --universal --generate-hashes --python-version 3.11 \
 	--custom-compile-command 'make lock' $(LOCK_ARGS)
 
-.PHONY: help demo test lint typing format docs reference bench lock wheel clean
+.PHONY: help demo test lint typing format docs reference bench lock wheel images clean
 
 help: ## show this
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /  make \1\t/' | expand -t 16
@@ -59,6 +59,16 @@ lock: .venv/installed-dev ## pin every dependency again, with hashes
 	$(LOCK) --no-deps --group pyproject.toml:demo -o requirements/demo.txt
 	$(LOCK) --no-deps --group pyproject.toml:reference -o requirements/reference.txt
 	$(LOCK) --group pyproject.toml:bench -o requirements/bench.txt
+	for harness in mmath bfcl; do \
+		$(LOCK) catalog/harnesses/$$harness/requirements.in -o catalog/harnesses/$$harness/requirements.txt; done
+
+# After a change below catalog/harnesses/quickcheck: its image, the IR and the tables that are made of them.
+images: .venv/installed-dev ## pack this project's own harnesses anew
+	rm -rf catalog/images/quickcheck
+	$(BIN)/evaldock pack catalog/harnesses/quickcheck --to oci:catalog/images/quickcheck:1.0.0 \
+		--platform linux/amd64 --platform linux/arm64
+	$(BIN)/evaldock sync --catalog catalog
+	$(BIN)/evaldock readme --catalog catalog README.md
 
 clean: ## remove what was built, not .venv
 	rm -rf build dist docs/_build docs/task_catalog .pytest_cache .mypy_cache .ruff_cache
