@@ -52,6 +52,16 @@ def catalog_data(catalog: Catalog, addresses: Addresses, address_of: Address) ->
             | {"tasks": [_task_in_harness(harness, task, addresses, address_of) for task in harness.tasks]}
             for harness in catalog.harnesses
         ],
+        "without_harness": [
+            {
+                "entry": entry.mapping.key,
+                "container": entry.mapping.container,
+                "state": str(entry.state),
+                "reason": entry.reason,
+            }
+            for entry in catalog.entries
+            if not entry.harnesses
+        ],
     }
 
 

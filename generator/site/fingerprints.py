@@ -61,7 +61,8 @@ class Records:
             harness.name: fingerprint(harnesses[harness.name], [tasks[task.id] for task in harness.tasks])
             for harness in catalog.harnesses
         }
-        return cls(tasks, harnesses, with_tasks, fingerprint(with_tasks))
+        without = [entry for entry in catalog.entries if not entry.harnesses]
+        return cls(tasks, harnesses, with_tasks, fingerprint(with_tasks, without))
 
 
 def _of_task(task: Task) -> str:

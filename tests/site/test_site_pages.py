@@ -6,14 +6,16 @@ import csv
 import gzip
 import io
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import jsonschema
 import pytest
 
 from catalog import store
-from catalog.models import Catalog, Harness, Task
+from catalog.models import Catalog, Entry, EntryState, Harness, MappingEntry, Task
 from generator.site.addresses import BENCHMARKS, Addresses
+from generator.site.exports import catalog_data
 from generator.site.pages import Site
 from generator.site.settings import SCHEMA, Settings
 from site_builds import Built, Page, own_source, sphinx_build
@@ -86,6 +88,24 @@ def test_a_stale_harness_says_so_everywhere(site: Built, shown: Catalog) -> None
         assert "Stale. The last read of this image failed" in text
         assert "the registry did not answer" in text
     assert Page.of(site.text("task_catalog/index.html")).text.count("stale") == 1
+
+
+def test_an_entry_that_gave_no_harness_is_not_passed_over(tmp_path: Path) -> None:
+    catalog = store.load(make_catalog(tmp_path / "catalog", harnesses=1, tasks=1))
+    unread = Entry(
+        mapping=MappingEntry(key="unread", container="registry.example/unread:1"),
+        state=EntryState.STALE,
+        reason="no such <image>",
+    )
+    pages = Site(
+        replace(catalog, entries=(*catalog.entries, unread)), Settings(), lambda page: f"{page}.html"
+    )
+    text = Page.of(pages.block("harnesses", "index")).text
+    assert "unread (registry.example/unread:1): no such <image>" in text
+    assert "harness-000 (" not in text
+    data = catalog_data(pages.catalog, pages.addresses, pages.address_of)
+    jsonschema.Draft202012Validator(json.loads(SCHEMA.read_text())).validate(data)
+    assert [entry["entry"] for entry in data["without_harness"]] == ["unread"]
 
 
 def test_home_says_what_is_here(site: Built, shown: Catalog) -> None:
