@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from catalog import record_files, statistics
 from catalog.record_files import Published
@@ -128,3 +129,21 @@ def verdict(row: Row) -> str:
     if chance:
         return "could be chance"
     return "higher" if row.difference.value > 0 else "lower"
+
+
+def row_data(row: Row) -> dict[str, Any]:
+    """For JSON and tables."""
+    return {
+        "task": row.task,
+        "metric": row.metric,
+        "label": row.first.label,
+        "first": row.first.value,
+        "second": row.second.value,
+        "difference": row.difference.value,
+        "low": row.difference.low,
+        "high": row.difference.high,
+        "p": row.difference.p,
+        "paired": row.difference.paired,
+        "same_question": row.same_question,
+        "verdict": verdict(row),
+    }

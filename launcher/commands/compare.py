@@ -10,7 +10,7 @@ from typing import Any
 import click
 
 from catalog import comparison
-from catalog.comparison import Comparison, Row, verdict
+from catalog.comparison import Comparison, Row, row_data, verdict
 from catalog.console import catalog_option, green, json_option, out, print_json, red, width
 from catalog.errors import NotFound, UsageError
 from catalog.record_files import Published, load_all, read
@@ -174,22 +174,7 @@ def _is_first(found: Comparison, row: Row) -> bool:
 
 def _data(found: Comparison, rows: Sequence[Row]) -> dict[str, Any]:
     return {
-        "rows": [
-            {
-                "task": row.task,
-                "metric": row.metric,
-                "first": row.first.value,
-                "second": row.second.value,
-                "difference": row.difference.value,
-                "low": row.difference.low,
-                "high": row.difference.high,
-                "p": row.difference.p,
-                "paired": row.difference.paired,
-                "same_question": row.same_question,
-                "verdict": verdict(row),
-            }
-            for row in rows
-        ],
+        "rows": [row_data(row) for row in rows],
         "only_first": list(found.only_first),
         "only_second": list(found.only_second),
     }

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from markupsafe import Markup
 
 from catalog import exporters
+from catalog.comparison import row_data
 from catalog.csv_text import csv_file
 from catalog.record_files import Published
 from generator.site.addresses import ROOT
@@ -116,7 +117,7 @@ def _model(site: Site, model: str, rows: Sequence[Mapping[str, Any]]) -> str:
 def _pair(site: Site, first: str, second: str) -> str:
     found = site.results.compare(first, second)
     tops: dict[str, Mapping[str, Any]] = {}
-    for row in shown.pair_rows(found):
+    for row in map(row_data, found.rows):
         tops.setdefault(row["task"], row)
     page = pair_page(first, second)
     return site.render(
@@ -168,7 +169,7 @@ def _pair_beside(site: Site, first: str, second: str) -> Makers:
     page = pair_page(first, second)
 
     def rows() -> list[dict[str, Any]]:
-        return shown.pair_rows(site.results.compare(first, second))
+        return [row_data(row) for row in site.results.compare(first, second).rows]
 
     return {f"{page}.json": lambda: _json(rows()), f"{page}.csv": lambda: _csv(rows(), shown.PAIR_COLUMNS)}
 

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from catalog import comparison, record_files, statistics
-from catalog.comparison import Comparison, verdict
+from catalog.comparison import Comparison
 from catalog.identity import pinned_packages, task_sha
 from catalog.models import Catalog, Harness, Task
 from catalog.record_files import Published, path_of, safe_name
@@ -151,25 +151,6 @@ def board_rows(made: Sequence[Board]) -> Iterator[dict[str, Any]]:
 
 
 PAIR_COLUMNS = ("task", "metric", "first", "second", "difference", "low", "high", "p", "paired", "verdict")
-
-
-def pair_rows(found: Comparison) -> list[dict[str, Any]]:
-    return [
-        {
-            "task": row.task,
-            "metric": row.metric,
-            "label": row.first.label,
-            "first": row.first.value,
-            "second": row.second.value,
-            "difference": row.difference.value,
-            "low": row.difference.low,
-            "high": row.difference.high,
-            "p": row.difference.p,
-            "paired": row.difference.paired,
-            "verdict": verdict(row),
-        }
-        for row in found.rows
-    ]
 
 
 def record_data(one: Published) -> Mapping[str, Any]:
