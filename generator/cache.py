@@ -95,7 +95,8 @@ class ReadCache:
             "platform": answer.platform,
             "platforms": list(answer.platforms),
         }
-        for digest, asked in ((answer.digest, platform), (answer.manifest_digest, answer.platform)):
+        keys = {(answer.digest, platform), *((answer.manifest_digest, p) for p in (None, answer.platform))}
+        for digest, asked in keys:
             self._store("images", _platform_key(digest, asked), known)
         before = self.answer(answer.manifest_digest, pattern)
         if before is None or answer.complete or not before.complete:

@@ -48,11 +48,11 @@ class Outcome:
 
     status: Status
     complete: bool
-    unread: Sequence[Digest]
+    unread: tuple[Digest, ...]
     route: str
     verification: str
-    files: Sequence[FoundFile]
-    notes: Sequence[str] = ()
+    files: tuple[FoundFile, ...]
+    notes: tuple[str, ...] = ()
 
 
 @dataclass(slots=True)
@@ -195,8 +195,8 @@ class Climb:
     # Reading
 
     def _race(self, numbers: Sequence[int], pool: ThreadPoolExecutor) -> None:
-        """Reads these layers, the top one first, and gives up those that no longer matter once one above them
-        is known. A layer's failure counts only if nothing above it can make the layer irrelevant."""
+        """Reads these layers, the top one first, and gives up those that needn't be read once another one is
+        known. A layer's failure counts only if nothing above it can still make the layer irrelevant."""
         waiting: dict[Future[Fetched], _Reading] = {}
         failed: dict[int, EvaldockError] = {}
         try:
@@ -207,14 +207,15 @@ class Climb:
             while waiting:
                 for future in wait(waiting, return_when=FIRST_COMPLETED).done:
                     self._commit(waiting.pop(future), future, failed)
-                unknown = self._resolve().unknown
+                step = self._next(self._resolve())
+                wanted = step.layers if step else ()
                 for future, reading in list(waiting.items()):
-                    if reading.number not in unknown:
+                    if reading.number not in wanted:
                         reading.cancelled.set()
                         del waiting[future]
                 highest = max((reading.number for reading in waiting.values()), default=-1)
                 for number in sorted(failed, reverse=True):
-                    if number in unknown and number > highest:
+                    if number in wanted and number > highest:
                         raise failed[number]
         finally:
             for future, reading in waiting.items():
@@ -249,11 +250,11 @@ class Climb:
         return Outcome(
             status=status,
             complete=not unread,
-            unread=[self._image.layers[number].digest for number in unread],
+            unread=tuple(self._image.layers[number].digest for number in unread),
             route=self._route(certain),
             verification=self._verification(),
-            files=[self._file(hit) for hit in certain],
-            notes=[str(self._too_much[number]) for number in unread if number in self._too_much],
+            files=tuple(self._file(hit) for hit in certain),
+            notes=tuple(str(self._too_much[number]) for number in unread if number in self._too_much),
         )
 
     def _route(self, certain: Sequence[Hit]) -> str:

@@ -77,10 +77,12 @@ def next_step(
         likely |= open_ & hints()
     if likely:
         return _step(likely, likely, layers)
-    above = frozenset().union(*(hit.doubt for hit in found.hits))
-    needed = (above | found.blocking) & open_
-    if needed:
-        return _step(needed, needed, layers)
+    above = frozenset().union(*(hit.doubt for hit in found.hits)) & open_
+    if above:
+        return _step(above, above, layers)
+    blocking = found.blocking & open_
+    if blocking:
+        return _step({max(blocking)}, blocking, layers)
     if found.hits:
         return None
     return _step({max(open_)}, open_, layers)

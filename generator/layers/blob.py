@@ -26,13 +26,9 @@ class BlobStream:
 
     def read(self, size: int = -1) -> bytes:
         """At least one byte and at most `size` of them; nothing only at the end."""
-        taken = self._take(size)
-        return bytes(taken)
+        return bytes(self._take(size))
 
-    def readinto(self, buffer: bytearray | memoryview) -> int:
-        taken = self._take(len(buffer))
-        buffer[: len(taken)] = taken
-        return len(taken)
+    read1 = read
 
     def _take(self, size: int) -> memoryview:
         if not self._piece:

@@ -180,7 +180,8 @@ def test_two_stars_follow_directory_links_but_enter_no_directory_twice() -> None
         link("opt/metadata/z", "/srv/y"),
         member("srv/y/framework.yml", b"two"),
     )
-    assert sorted(files(layer).values()) == [b"one", b"two"]
+    assert set(files(layer).values()) == {b"one", b"two"}
+    assert len(files(layer)) == 2
     assert files(layer)[X] == b"one"
 
 
