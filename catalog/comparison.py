@@ -41,10 +41,13 @@ class Comparison:
 
 
 def newest(published: Sequence[Published]) -> list[Published]:
-    """The newest record of each task, whole ones before limited ones."""
-    best: dict[str, Published] = {}
-    for one in sorted(published, key=lambda p: (p.record.limit is None, p.record.ended or "", p.record.run)):
-        best[one.record.task_id] = one
+    """The newest record of each task: whole ones before limited ones, both before those of failed jobs."""
+
+    def rank(one: Published) -> tuple[bool, bool, str, str]:
+        record = one.record
+        return not record.partial, record.limit is None, record.ended or "", record.run
+
+    best = {one.record.task_id: one for one in sorted(published, key=rank)}
     return [best[task] for task in sorted(best)]
 
 

@@ -24,14 +24,15 @@ def record_of(
 ) -> tuple[Record, dict[str, float]]:
     """The record, and scores per sample where the harness left them.
 
-    Raises Refused for a job that has not succeeded (unless `partial` results are wanted), and what
-    `results_file.read` raises.
+    Raises Refused for a job that has not succeeded (unless `partial` results are wanted and it has ended),
+    and what `results_file.read` raises.
     """
     folder = Path(plan.directory) / job.directory
-    if row.state is not State.SUCCEEDED and not partial:
+    succeeded = row.state is State.SUCCEEDED
+    if not succeeded and not (partial and row.state.terminal):
         raise Refused(
             f"{row.key} ({row.task}) has not succeeded: it is {row.state}",
-            hint="--partial publishes what it left, marked as partial",
+            hint="--partial publishes what a job that ended left, marked as partial",
         )
     artifacts = folder / files.ARTIFACTS
     results = results_file.read(artifacts)
@@ -46,7 +47,8 @@ def record_of(
         if job.task.startswith(f"{job.harness}.")
         else task or harness,
         model=job.endpoint.model_id,
-        run=row.key,
+        # Whole results of a later attempt have a name of their own.
+        run=row.key if succeeded else f"{row.key}-attempt-{row.attempt}",
         task_sha=job.task_sha,
         params_sha=job.params_sha,
         metrics=results.metrics,
@@ -56,7 +58,7 @@ def record_of(
         image=job.image,
         packages=job.packages,
         limit=float(limit) if limit is not None else None,
-        partial=row.state is not State.SUCCEEDED,
+        partial=not succeeded,
         started=ended.started if ended else None,
         ended=ended.ended if ended else None,
         backend=plan.backend,

@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import click
 
 from catalog import comparison
-from catalog.comparison import Comparison, Row, row_data, verdict
+from catalog.comparison import Comparison, Row, SampleReader, row_data, verdict
 from catalog.console import catalog_option, green, json_option, out, print_json, red, width
-from catalog.errors import NotFound, UsageError
+from catalog.errors import EvaldockError, NotFound, UsageError
 from catalog.record_files import Published, load_all, read
 from catalog.store import find_root
 from catalog.tables import Column, table
+from launcher import gating
+from launcher.gating import Check
 
 
 @click.command()
@@ -42,11 +45,10 @@ def compare(*, first: str, second: str, all_metrics: bool, catalog_dir: Path | N
     rows = [row for row in found.rows if all_metrics or _is_first(found, row)]
     if as_json:
         print_json(_data(found, rows))
-        return
-    if rows:
+    elif rows:
         out(_table(rows))
     for name, tasks in ((first, found.only_first), (second, found.only_second)):
-        if tasks:
+        if tasks and not as_json:
             out(f"only {name}: {', '.join(tasks)}")
     if not found.rows:
         raise NotFound(f"no task has results of both {first!r} and {second!r}")
@@ -68,7 +70,8 @@ def gate(
     """Say by exit code whether a run's scores are good enough.
 
     --min holds each task's first metric (or the one named) against a value. --no-worse-than fails where a
-    score is lower than the baseline's by more than chance explains. Exit code 1: the gate is closed.
+    score is worse than the newest baseline of the same question by more than chance explains. A job that did
+    not succeed closes the gate too. Exit code 1: the gate is closed.
 
     \b
     Examples:
@@ -78,43 +81,75 @@ def gate(
     if not minimums and baseline is None:
         raise UsageError("nothing to hold the run against", hint="give --min or --no-worse-than")
     root = find_root(catalog_dir)
-    mine = _of_run(root, run)
-    checks = [check for text in minimums for check in _minimum(mine, text)]
+    mine, samples, checks = _of_run(root, run)
+    for text in minimums:
+        checks += gating.minimum(mine, text)
     if baseline is not None:
         published, _ = load_all(root)
-        checks += _no_worse(mine, _side(root, published, baseline), baseline, root)
-    passed = all(check["passed"] for check in checks)
+        base = _from_file(root, baseline) or _named(published, baseline)
+        checks += gating.no_worse(mine, base, baseline, samples)
+    passed = all(check.passed for check in checks)
     if as_json:
-        print_json({"passed": passed, "checks": checks})
+        print_json({"passed": passed, "checks": [dataclasses.asdict(check) for check in checks]})
     else:
         for check in checks:
-            mark = green("ok  ") if check["passed"] else red("FAIL")
-            out(f"{mark} {check['task']} {check['metric']}: {check['says']}")
+            mark = green("ok  ") if check.passed else red("FAIL")
+            metric = f" {check.metric}" if check.metric else ""
+            out(f"{mark} {check.task}{metric} of {check.model}: {check.says}")
     return 0 if passed else 1
 
 
-def _of_run(root: Path, run: str) -> list[Published]:
-    """From the database where it knows the run, else published records."""
+def _of_run(root: Path, run: str) -> tuple[list[Published], SampleReader, list[Check]]:
+    """The run's results, their scores per sample, and a closed check for each job without results. From the
+    database where it knows the run, else as they were published."""
     from launcher.commands.options import database, resolve  # noqa: PLC0415
     from launcher.recording import record_of  # noqa: PLC0415
 
+    made: list[Published] = []
+    samples: dict[str, Mapping[str, float]] = {}
+    missing: list[Check] = []
     with database() as opened:
         try:
             (run_id,) = resolve(opened, [run])
         except NotFound:
             published, _ = load_all(root)
-            return _side(root, published, run)
+            return _named(published, run), comparison.samples_in(root), []
         plan = opened.plan(run_id)
         jobs = {job.key: job for job in plan.jobs}
-        made = [record_of(plan, jobs[row.key], row, environ=os.environ)[0] for row in opened.jobs(run_id)]
-        return [Published(record, Path(record.run)) for record in made]
+        for row in opened.jobs(run_id):
+            try:
+                record, samples[row.key] = record_of(plan, jobs[row.key], row, environ=os.environ)
+            except EvaldockError as error:
+                says = error.message.splitlines()[0]
+                check = Check(task=row.task, model=row.model, metric=None, passed=False, says=says)
+                missing.append(check)
+                continue
+            made.append(Published(record, Path(record.run)))
+    others = comparison.samples_in(root)
+    return made, lambda one: samples.get(one.record.run) or others(one), missing
 
 
 def _side(root: Path, published: Sequence[Published], name: str) -> list[Published]:
-    if name.endswith(".json") and Path(name).is_file():
-        file = Path(name).resolve()
-        inside = file.is_relative_to(root.resolve())
-        return [Published(read(file), file.relative_to(root.resolve()) if inside else file)]
+    """One side of a comparison: the newest result of each task."""
+    found = _from_file(root, name) or _named(published, name)
+    models = sorted({one.record.model for one in found})
+    if len(models) > 1:
+        raise UsageError(
+            f"{name!r} has results of several models: {', '.join(models[:10])}",
+            hint="name a model, or one of its jobs (RUN-000)",
+        )
+    return comparison.newest(found)
+
+
+def _from_file(root: Path, name: str) -> list[Published]:
+    if not (name.endswith(".json") and Path(name).is_file()):
+        return []
+    file = Path(name).resolve()
+    inside = file.is_relative_to(root.resolve())
+    return [Published(read(file), file.relative_to(root.resolve()) if inside else file)]
+
+
+def _named(published: Sequence[Published], name: str) -> list[Published]:
     found = comparison.of_model(published, name) or comparison.of_run(published, name)
     if not found:
         models = sorted({one.record.model for one in published})
@@ -122,50 +157,7 @@ def _side(root: Path, published: Sequence[Published], name: str) -> list[Publish
             f"no published result of a model or run {name!r}",
             hint=f"there are results of: {', '.join(models[:10]) or 'nobody yet'}",
         )
-    return comparison.newest(found)
-
-
-def _minimum(mine: Sequence[Published], text: str) -> list[dict[str, Any]]:
-    name, equals, value = text.rpartition("=")
-    try:
-        least = float(value)
-    except ValueError:
-        raise UsageError(f"not a minimum: {text!r}", hint="expected 0.9 or TASK/METRIC=0.9") from None
-    task, _, wanted = name.partition("/")
-    checks = []
-    for one in mine:
-        if equals and task not in (one.record.task_id, one.record.task):
-            continue
-        metric = one.record.metric(wanted) if wanted else one.record.primary
-        if metric is None:
-            raise NotFound(
-                f"{one.record.task_id} has no metric {wanted!r}",
-                hint=f"it has {', '.join(m.name for m in one.record.metrics[:10])}",
-            )
-        says = f"{metric.value:.4g}, at least {least:g} wanted"
-        passed = metric.value >= least
-        checks.append({"task": one.record.task_id, "metric": metric.name, "passed": passed, "says": says})
-    if not checks:
-        raise NotFound(f"the run has no task {task!r}")
-    return checks
-
-
-def _no_worse(
-    mine: Sequence[Published], base: Sequence[Published], name: str, root: Path
-) -> list[dict[str, Any]]:
-    found = comparison.compare(base, mine, comparison.samples_in(root))
-    first = [row for row in found.rows if _is_first(found, row)]
-    if not first:
-        raise NotFound(f"no task of the run has a result of {name!r} to hold against")
-    return [
-        {
-            "task": row.task,
-            "metric": row.metric,
-            "passed": not (row.difference.value < 0 and row.difference.chance is not True),
-            "says": f"{row.second.value:.4g} against {row.first.value:.4g}: {verdict(row)}",
-        }
-        for row in first
-    ]
+    return found
 
 
 def _is_first(found: Comparison, row: Row) -> bool:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import click
 
 from catalog.console import json_option, note, out, print_json
-from catalog.errors import Refused
+from catalog.errors import EvaldockError, Refused
+from catalog.records import Record
 from launcher.commands.options import database, resolve, runs_argument
 
 
@@ -26,8 +28,8 @@ def publish(
 ) -> int:
     """Publish the results of runs: one new file per task and model below results/.
 
-    Jobs that have not succeeded are refused unless --partial is given. Nothing is ever overwritten;
-    publishing the same run again changes nothing.
+    Where a job has not succeeded nothing is published, unless --partial is given. Nothing is ever
+    overwritten; publishing the same run again changes nothing.
 
     \b
     Examples:
@@ -39,7 +41,8 @@ def publish(
     from launcher.recording import record_of  # noqa: PLC0415
 
     root = find_root(target)
-    made, refused = [], []
+    made: list[tuple[Record, Mapping[str, float]]] = []
+    refused: list[EvaldockError] = []
     with database() as opened:
         for run_id in resolve(opened, runs):
             plan = opened.plan(run_id)
@@ -47,14 +50,9 @@ def publish(
             for row in opened.jobs(run_id):
                 try:
                     made.append(record_of(plan, jobs[row.key], row, environ=os.environ, partial=partial))
-                except Refused as error:
+                except EvaldockError as error:
                     refused.append(error)
-    if refused and not partial:
-        raise Refused(
-            f"nothing was published: {len(refused)} jobs have not succeeded: "
-            + "; ".join(error.message for error in refused[:5]),
-            hint="--partial publishes what they left, marked as partial; `evaldock resume` runs them again",
-        )
+    _judge(made, refused, partial)
     published = write(root, made, commit=commit or push, push=push)
     if as_json:
         print_json({"files": list(published.files), "commit": published.commit, "pushed": published.pushed})
@@ -63,3 +61,18 @@ def publish(
         out(file)
     note(f"{len(published.files)} new files in {root}" + (", pushed" if published.pushed else ""))
     return 0
+
+
+def _judge(made: Sequence[object], refused: Sequence[EvaldockError], partial: bool) -> None:
+    """Raises Refused unless everything, or with `partial` anything, is there to be published."""
+    if not refused:
+        return
+    listed = "; ".join(error.message for error in refused[:5])
+    if partial and made:
+        note(f"left out, without results: {listed}")
+        return
+    ways = "--partial publishes what they left, marked as such; " if not partial else ""
+    raise Refused(
+        f"nothing was published: {len(refused)} jobs have no results to publish: {listed}",
+        hint=f"`evaldock status` says how they are; {ways}`evaldock resume` runs them again",
+    )
