@@ -9,15 +9,18 @@ import pytest
 
 from built_site import BuiltSite, Reader, build_site
 from hostile import make_hostile_catalog
+from measured import publish_some
 from services.browser import Browser, Visit
 from synthetic import make_catalog
 
 
 @pytest.fixture(scope="session")
 def catalog_site(tmp_path_factory: pytest.TempPathFactory) -> BuiltSite:
-    """Of 130 tasks in four harnesses, the last of them stale."""
+    """Of 130 tasks in four harnesses, the last of them stale, with results of the first task."""
     folder = tmp_path_factory.mktemp("site")
-    return build_site(make_catalog(folder / "catalog", harnesses=4, tasks=130, stale=1), folder)
+    catalog = make_catalog(folder / "catalog", harnesses=4, tasks=130, stale=1)
+    publish_some(catalog)
+    return build_site(catalog, folder)
 
 
 @pytest.fixture(scope="session")

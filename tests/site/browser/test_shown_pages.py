@@ -9,7 +9,8 @@ import pytest
 from built_site import BuiltSite, Reader
 from services.browser import Browser
 
-PAGES = ("home", "catalog", "table", "harness", "task", "browse", "prose", "search")
+RESULTS = ("scored", "record", "model", "models", "comparison")
+PAGES = ("home", "catalog", "table", "harness", "task", "browse", "prose", "search", *RESULTS)
 FOUND = [["type", "math"], ["tick", "Endpoint type", "chat"], ["wait"]]
 
 
@@ -76,7 +77,7 @@ def test_without_its_data_the_browse_page_says_where_the_tasks_are(
 
 @pytest.mark.parametrize("without", [False, True], ids=["clipboard", "fallback"])
 def test_copy_buttons_copy_what_they_stand_by(catalog_site: BuiltSite, read: Reader, without: bool) -> None:
-    task = catalog_site.catalog.harnesses[0].tasks[0]
+    task = catalog_site.catalog.harnesses[0].tasks[1]
     copied = read("copied", {"url": catalog_site.url(catalog_site.page_of("task")), "without": without}).value
     by_label = {one["label"]: one["text"] for one in copied}
     assert by_label["Copy the task's full name"] == task.id
