@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import socket
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
@@ -23,6 +24,7 @@ from launcher.jobs import JobHandle, JobPlan, JobStatus, LogChunk, RunPlan, Stat
 from launcher.script import GRACE, job_script, run_config
 
 TIMEOUT = 120
+DEFAULT_SOCKET = "/var/run/docker.sock"
 SUBMITTED = "docker.json"
 STOPPING = ".stopping"
 
@@ -337,15 +339,27 @@ def _engine() -> Iterator[Any]:
         raise UsageError("the docker backend needs an extra", hint="pip install 'evaldock[docker]'") from None
     host = os.environ.get("DOCKER_HOST", "")
     try:
+        _knock(host)
         yield _client(host)
     except docker.errors.APIError as error:
         raise Unreachable(f"the container engine answered {error.explanation or error}") from None
-    except (docker.errors.DockerException, requests.RequestException) as error:
-        _client.cache_clear()
+    except (docker.errors.DockerException, requests.RequestException, ConnectionError) as error:
         raise Unreachable(
             f"no container engine answers{f' at {host}' if host else ''}: {error}",
             hint="start Docker or Podman's socket, or say where it is with DOCKER_HOST",
         ) from None
+
+
+def _knock(host: str) -> None:
+    """Raises ConnectionError where nobody listens: the SDK would say less, and leave a socket open."""
+    if host and not host.startswith("unix://"):
+        return
+    path = host.removeprefix("unix://") or DEFAULT_SOCKET
+    with socket.socket(socket.AF_UNIX) as probe:
+        try:
+            probe.connect(path)
+        except OSError as error:
+            raise ConnectionError(f"{path}: {error.strerror or error}") from None
 
 
 @cache

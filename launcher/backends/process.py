@@ -79,7 +79,7 @@ def collect(handle: JobHandle, destination: Path) -> Path:
     """A runner that was killed leaves its job's processes behind: they end here."""
     native = _native_of(handle)
     if native and _here(native) and not _alive(native):
-        processes.end(f"{handle.key}/{handle.attempt}/", grace=0)
+        processes.kill(f"{handle.key}/{handle.attempt}/")
         (Path(handle.directory) / files.SECRETS).unlink(missing_ok=True)
     source = Path(handle.directory)
     if source.is_dir() and source.resolve() != destination.resolve():

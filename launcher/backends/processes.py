@@ -67,7 +67,7 @@ def _marked(pid: int, wanted: bytes) -> bool:
         return False
 
 
-def end(mark: str, leader: subprocess.Popen[bytes] | None = None, *, grace: float) -> None:
+def end(mark: str, leader: subprocess.Popen[bytes] | None, *, grace: float) -> None:
     """Ends the leader and everything that belongs with it: the leader is asked and has `grace` seconds; what
     is left then, or stays behind, is asked for a second and killed."""
     if leader is not None:
@@ -85,6 +85,13 @@ def end(mark: str, leader: subprocess.Popen[bytes] | None = None, *, grace: floa
         asked.update(left)
         if number is signal.SIGTERM and time.monotonic() > deadline:
             number, asked = signal.SIGKILL, set()
+        time.sleep(0.02)
+
+
+def kill(mark: str) -> None:
+    """Kills whatever is marked, unasked: a script that was asked would leave another account of its end."""
+    while left := belonging(mark):
+        _send(left, signal.SIGKILL)
         time.sleep(0.02)
 
 

@@ -135,7 +135,7 @@ Images = Callable[[Path], str]
 def _harness_images(_engine: Engine, registry: str, skopeo: Skopeo, shared: Shared) -> Images:
     def build(context: Path) -> str:
         def begin(folder: Path) -> dict[str, Any]:
-            return build_harness(shared, _engine, skopeo, folder, context, registry)
+            return build_harness(shared, _engine, skopeo, folder, context=context, registry=registry)
 
         name: str = _once(shared, f"image-{context.name}", begin)["image"]
         return name

@@ -1,7 +1,7 @@
-"""Images that a container engine can run: a Python base made by debootstrap, harnesses on top of it, busybox.
+"""Images that an engine can run: a Python base made by debootstrap, harnesses on top of it, busybox.
 
-No public image can be taken for granted. What takes long is kept in `build/test-images`, named after what it was
-made of: the base's files as a tar archive, a built harness as an OCI layout.
+No public image can be taken for granted. What takes long is kept in `build/test-images`, named after what it
+was made of: the base's files as a tar archive, a built harness as an OCI layout.
 """
 
 from __future__ import annotations
@@ -37,8 +37,8 @@ def import_base(shared: Shared, engine: Engine, folder: Path) -> dict[str, Any]:
     kept = _KEPT / f"{_name(_SUITE, _INCLUDED, *_LEFT_OUT)}.tar"
     if not kept.exists():
         _bootstrap(shared, folder / "root", kept)
-    settings = (f"ENV PIP_CERT=/{_CERTIFICATES}", "ENV LANG=C.UTF-8")
-    engine.run("import", *(word for each in settings for word in ("--change", each)), str(kept), BASE, timeout=900)
+    changes = [f"--change=ENV PIP_CERT=/{_CERTIFICATES}", "--change=ENV LANG=C.UTF-8"]
+    engine.run("import", *changes, str(kept), BASE, timeout=900)
     return {"image": BASE}
 
 
@@ -67,7 +67,7 @@ def _bootstrap(shared: Shared, root: Path, kept: Path) -> None:
 
 
 def build_harness(
-    shared: Shared, engine: Engine, skopeo: Skopeo, folder: Path, context: Path, registry: str
+    shared: Shared, engine: Engine, skopeo: Skopeo, folder: Path, *, context: Path, registry: str
 ) -> dict[str, Any]:
     """The image of a harness folder with a Dockerfile that takes its base as an argument, in the registry:
     `{"image": "HOST/test/NAME@sha256:…"}`."""

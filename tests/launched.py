@@ -1,0 +1,145 @@
+"""Runs of shell commands on real backends, without a catalog: what the launcher's tests have in common."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, TypeVar
+
+from launcher import run_id
+from launcher.backends.protocol import Backend, load
+from launcher.database import Database, JobRow
+from launcher.jobs import Endpoint, JobHandle, JobPlan, JobStatus, RunPlan, State
+from launcher.supervisor import finished, tick
+
+Answer = TypeVar("Answer")
+PATIENCE = 90.0
+# A command that leaves the smallest results that count.
+RESULTS = (
+    "echo 'results: {tasks: {t: {metrics: {m: {scores: {s: {value: 1.0, stats: {}}}}}}}}' >{out}/results.yml"
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """A backend where jobs can run in a test. `lost` takes a job away from under the backend, `cut` is the
+    environment in which, or the handle by which, it can't be reached."""
+
+    name: str
+    image: str | None = None
+    network: str | None = None
+    lost: Callable[[JobHandle], None] = lambda _: None
+    killed: Callable[[JobHandle], None] = lambda _: None
+    cut: Callable[[JobHandle], tuple[Mapping[str, str], JobHandle]] = lambda handle: ({}, handle)
+
+    @property
+    def backend(self) -> Backend:
+        return load(self.name)
+
+    def run(self, folder: Path, *commands: str, identity: str | None = None, **settings: Any) -> RunPlan:
+        """One job per command; `{out}` in it is the results folder as the job sees it."""
+        identity = identity or run_id.new()
+        directory = folder / identity
+        jobs = tuple(self._job(identity, directory, at, command) for at, command in enumerate(commands))
+        return RunPlan(run_id=identity, backend=self.name, directory=str(directory), jobs=jobs, **settings)
+
+    def _job(self, identity: str, directory: Path, index: int, command: str) -> JobPlan:
+        folder = f"jobs/{index:03d}-t{index}"
+        out = "/results" if self.name == "docker" else str(directory / folder / "artifacts")
+        return JobPlan(
+            key=f"{identity}-{index:03d}",
+            run_id=identity,
+            index=index,
+            task=f"shell.t{index}",
+            harness="shell",
+            endpoint=Endpoint(model_id="m", url="http://127.0.0.1:9/v1", type="chat"),
+            command=command.replace("{out}", out),
+            config={"config": {"params": {}}, "target": {"api_endpoint": {}}},
+            directory=folder,
+            image=self.image,
+            network=self.network,
+        )
+
+
+def changed(run: RunPlan, **fields: Any) -> RunPlan:
+    """The run with fields of its first job replaced."""
+    return replace(run, jobs=(replace(run.jobs[0], **fields), *run.jobs[1:]))
+
+
+def until(ask: Callable[[], Answer | None], what: str = "", *, patience: float = PATIENCE) -> Answer:
+    """The first true answer."""
+    deadline = time.monotonic() + patience
+    while not (answer := ask()):
+        if time.monotonic() > deadline:
+            raise AssertionError(f"not within {patience:g} seconds: {what}")
+        time.sleep(0.05)
+    return answer
+
+
+def status(place: Place, handle: JobHandle) -> JobStatus:
+    return place.backend.status([handle])[handle.key]
+
+
+def ended(place: Place, handle: JobHandle) -> JobStatus:
+    """How the job ended, once it has."""
+
+    def ask() -> JobStatus | None:
+        answer = status(place, handle)
+        return answer if answer.state.terminal else None
+
+    return until(ask, f"{handle.key} ends")
+
+
+def artifacts(handle: JobHandle) -> Path:
+    return Path(handle.directory) / "artifacts"
+
+
+def exit_of(handle: JobHandle) -> dict[str, Any]:
+    read: dict[str, Any] = json.loads((Path(handle.directory) / "exit.json").read_bytes())
+    return read
+
+
+def wait_for(path: Path) -> Path:
+    until(path.exists, f"{path} appears")
+    return path
+
+
+def supervise(database: Database, run: RunPlan, environ: Mapping[str, str] | None = None) -> list[JobRow]:
+    """Rounds until everything has ended."""
+    environ = {"EVALDOCK_RETRY_PAUSE": "0.1", **(environ or {})}
+
+    def ask() -> list[JobRow] | None:
+        rows = tick(database, run.run_id, environ)
+        return rows if finished(rows) else None
+
+    return until(ask, "the run ends")
+
+
+def states(rows: Sequence[JobRow]) -> list[State]:
+    return [row.state for row in rows]
+
+
+def python(code: str, *arguments: str, environ: Mapping[str, str] | None = None) -> subprocess.Popen[str]:
+    """A process of its own, with this project importable."""
+    return subprocess.Popen(
+        [sys.executable, "-c", code, *arguments],
+        env={**os.environ, **(environ or {})},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        stdin=subprocess.DEVNULL,
+        text=True,
+        cwd=Path(__file__).parents[1],
+    )
+
+
+def said(process: subprocess.Popen[str], timeout: float = PATIENCE) -> str:
+    """What it printed; it must succeed."""
+    out, err = process.communicate(timeout=timeout)
+    assert process.returncode == 0, err
+    return out

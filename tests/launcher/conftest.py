@@ -1,0 +1,87 @@
+"""The places where the launcher's jobs run: every backend that stands behind one contract.
+
+A further backend joins by its name in `PLACES` and a function that makes its `Place`.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from launched import Place
+from launcher.database import Database
+from launcher.jobs import JobHandle
+from services.engine import Engine
+
+
+def _process(_request: pytest.FixtureRequest) -> Place:
+    def lost(handle: JobHandle) -> None:
+        os.kill(int(handle.native_id.partition(":")[0]), signal.SIGKILL)
+
+    def killed(handle: JobHandle) -> None:
+        # The script, by its working folder and its name: the runner's first child.
+        for entry in Path("/proc").iterdir():
+            if entry.name.isdigit() and _runs(entry, f"{handle.directory}/run.sh"):
+                os.kill(int(entry.name), signal.SIGKILL)
+
+    def cut(handle: JobHandle) -> tuple[Mapping[str, str], JobHandle]:
+        native = handle.native_id.rpartition(":")[0]
+        return {}, replace(handle, native_id=f"{native}:another-machine")
+
+    return Place("process", lost=lost, killed=killed, cut=cut)
+
+
+def _runs(entry: Path, script: str) -> bool:
+    try:
+        return (entry / "cmdline").read_bytes().split(b"\0")[1:2] == [script.encode()]
+    except OSError:
+        return False
+
+
+def _docker(request: pytest.FixtureRequest) -> Place:
+    image: str = request.getfixturevalue("whole_busybox")
+    engine = request.getfixturevalue("docker_engine")
+
+    def lost(handle: JobHandle) -> None:
+        engine.run("rm", "--force", handle.native_id)
+
+    def killed(handle: JobHandle) -> None:
+        engine.run("kill", "--signal=KILL", handle.native_id)
+
+    def cut(handle: JobHandle) -> tuple[Mapping[str, str], JobHandle]:
+        return {"DOCKER_HOST": "unix:///nowhere/docker.sock"}, handle
+
+    return Place("docker", image, "none", lost=lost, killed=killed, cut=cut)
+
+
+PLACES: Mapping[str, Callable[[pytest.FixtureRequest], Place]] = {"process": _process, "docker": _docker}
+
+
+SERVICES = {"docker": [pytest.mark.service("docker")]}
+
+
+@pytest.fixture(params=[pytest.param(name, marks=SERVICES.get(name, ())) for name in PLACES])
+def place(request: pytest.FixtureRequest) -> Place:
+    return PLACES[request.param](request)
+
+
+@pytest.fixture
+def on_process(request: pytest.FixtureRequest) -> Place:
+    return _process(request)
+
+
+@pytest.fixture
+def on_docker(request: pytest.FixtureRequest, docker_engine: Engine) -> Place:
+    return _docker(request)
+
+
+@pytest.fixture
+def database(tmp_path: Path) -> Iterator[Database]:
+    opened = Database(tmp_path / "state" / "runs.db")
+    yield opened
+    opened.close()

@@ -1,0 +1,200 @@
+"""A key runs once, whoever submits it how often; what runs can be found from anywhere."""
+
+from __future__ import annotations
+
+import json
+import socket
+from pathlib import Path
+
+import pytest
+
+from launched import (
+    RESULTS,
+    Place,
+    artifacts,
+    ended,
+    exit_of,
+    python,
+    said,
+    status,
+    supervise,
+    until,
+    wait_for,
+)
+from launcher import handle as run_handle
+from launcher.database import Database
+from launcher.jobs import JobHandle, RunPlan, State
+from launcher.plan_files import plan_to_data
+
+COUNT = "echo once >>{out}/count; until [ -e {out}/go ]; do sleep 0.1; done; " + RESULTS
+SUBMIT = """
+import dataclasses, json, sys
+from pathlib import Path
+from launcher.backends.protocol import load
+from launcher.plan_files import plan_from_data
+run = plan_from_data(json.loads(Path(sys.argv[1]).read_text()))
+print("ready", flush=True)
+sys.stdin.readline() if len(sys.argv) > 2 else None
+handle = load(run.backend).submit(run, run.jobs[0], 1, {})
+print(json.dumps(dataclasses.asdict(handle)))
+"""
+ASK = """
+import json, sys
+from launcher.backends.protocol import load
+from launcher.jobs import JobHandle
+handle = JobHandle(**json.loads(sys.argv[1]))
+answer = load(handle.backend).status([handle])[handle.key]
+print(answer.state, answer.exit_code)
+"""
+
+
+def submit(place: Place, run: RunPlan) -> JobHandle:
+    return place.backend.submit(run, run.jobs[0], 1, {})
+
+
+def go(handle: JobHandle) -> None:
+    (artifacts(handle) / "go").touch()
+
+
+def test_submitting_twice_adopts(place: Place, tmp_path: Path) -> None:
+    run = place.run(tmp_path, COUNT)
+    first = submit(place, run)
+    assert submit(place, run) == first
+    go(first)
+    assert ended(place, first).state is State.SUCCEEDED
+    assert submit(place, run) == first
+    place.backend.collect(first, Path(first.directory))
+    assert submit(place, run) == first
+    assert ended(place, first).state is State.SUCCEEDED
+    assert (artifacts(first) / "count").read_text() == "once\n"
+
+
+def test_two_processes_that_submit_at_once_run_it_once(place: Place, tmp_path: Path) -> None:
+    run = place.run(tmp_path, COUNT)
+    plan = tmp_path / "plan.json"
+    plan.write_text(json.dumps(plan_to_data(run)))
+    both = [python(SUBMIT, str(plan)) for _ in range(3)]
+    handles = [json.loads(said(process).splitlines()[-1]) for process in both]
+    assert handles[0] == handles[1] == handles[2]
+    handle = JobHandle(**handles[0])
+    wait_for(artifacts(handle) / "count")
+    go(handle)
+    assert ended(place, handle).state is State.SUCCEEDED
+    assert (artifacts(handle) / "count").read_text() == "once\n"
+    place.backend.collect(handle, Path(handle.directory))
+
+
+def test_another_process_finds_it_by_its_handle(place: Place, tmp_path: Path) -> None:
+    handle = submit(place, place.run(tmp_path, COUNT))
+    data = {name: getattr(handle, name) for name in ("key", "backend", "native_id", "directory", "attempt")}
+    assert said(python(ASK, json.dumps(data))).split() == ["running", "None"]
+    go(handle)
+    ended(place, handle)
+    assert said(python(ASK, json.dumps(data))).split() == ["succeeded", "0"]
+    place.backend.collect(handle, Path(handle.directory))
+
+
+def test_a_run_is_adopted_with_a_fresh_database(place: Place, tmp_path: Path, database: Database) -> None:
+    run = place.run(tmp_path, COUNT, COUNT)
+    first = submit(place, run)
+    database.record(run)
+    database.submitted(first)
+    run_handle.write(database, run)
+    go(first)
+    other = Database(tmp_path / "elsewhere" / "runs.db")
+    try:
+        adopted = run_handle.adopt(other, Path(run.directory))
+        assert adopted == run
+        wanted = Path(run.directory) / run.jobs[1].directory / "artifacts"
+        wanted.mkdir(parents=True)
+        (wanted / "go").touch()
+        rows = supervise(other, adopted)
+    finally:
+        other.close()
+    assert [(row.state, row.attempt) for row in rows] == [(State.SUCCEEDED, 1)] * 2
+    assert rows[0].native_id == first.native_id
+    assert [(artifacts_of / "count").read_text() for artifacts_of in (artifacts(first), wanted)] == [
+        "once\n"
+    ] * 2
+
+
+def test_who_cannot_be_reached_is_unknown(
+    place: Place, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    handle = submit(place, place.run(tmp_path, COUNT))
+    environ, cut = place.cut(handle)
+    with monkeypatch.context() as patch:
+        for name, value in environ.items():
+            patch.setenv(name, value)
+        answer = status(place, cut)
+    assert answer.state is State.UNKNOWN
+    assert answer.reason
+    assert status(place, handle).state is State.RUNNING
+    go(handle)
+    assert ended(place, handle).state is State.SUCCEEDED
+    place.backend.collect(handle, Path(handle.directory))
+
+
+def test_planning_opens_no_socket(place: Place, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    run = place.run(tmp_path, COUNT)
+
+    def refuse(*_: object, **__: object) -> None:
+        raise AssertionError("a socket was opened")
+
+    monkeypatch.setattr(socket, "socket", refuse)
+    planned = place.backend.plan(run, run.jobs[0])
+    assert planned["backend"] == place.name
+    assert json.loads(json.dumps(planned)) == planned
+    assert not Path(run.directory).exists()
+
+
+def test_what_a_job_leaves_is_alike_everywhere(place: Place, tmp_path: Path) -> None:
+    handle = submit(place, place.run(tmp_path, "echo hello; echo 1 >{out}/progress; " + RESULTS))
+    folder = Path(handle.directory)
+    assert ended(place, handle).exit_code == 0
+    place.backend.collect(handle, folder)
+    for name in ("stage.pre-start", "stage.running", "stage.exit"):
+        assert "time" in json.loads((folder / name).read_bytes())
+    left = exit_of(handle)
+    assert sorted(left) == ["attempt", "ended", "exit_code", "reason", "started"]
+    assert (left["exit_code"], left["reason"], left["attempt"]) == (0, None, 1)
+    assert left["started"] <= left["ended"]
+    assert (folder / "logs" / "job.log").read_text() == "hello\n"
+    assert sorted(path.name for path in artifacts(handle).iterdir()) == [
+        "progress",
+        "results.yml",
+        "run_config.yml",
+    ]
+    assert not [path for path in folder.iterdir() if path.name.startswith((".secrets", ".full", ".reserve"))]
+
+
+def test_collecting_is_repeated_and_goes_on_after_an_interruption(place: Place, tmp_path: Path) -> None:
+    handle = submit(place, place.run(tmp_path, "echo done; " + RESULTS))
+    ended(place, handle)
+    here = Path(handle.directory)
+    destination = tmp_path / "collected"
+    (destination / "artifacts").mkdir(parents=True)
+    (destination / "artifacts" / "results.yml").write_text("resu")  # as a copy that was cut off leaves it
+    assert place.backend.collect(handle, destination) == destination
+    assert place.backend.collect(handle, destination) == destination
+    assert place.backend.collect(handle, here) == here
+    for name in ("exit.json", "artifacts/results.yml", "logs/job.log"):
+        assert (destination / name).read_bytes() == (here / name).read_bytes()
+
+
+def test_logs_come_by_cursor_while_it_runs(place: Place, tmp_path: Path) -> None:
+    command = (
+        r"printf 'caf\303'; touch {out}/half; until [ -e {out}/go ]; do sleep 0.1; done; printf '\251\nend\n'"
+    )
+    handle = submit(place, place.run(tmp_path, command))
+    wait_for(artifacts(handle) / "half")
+    first = place.backend.logs(handle, 0)
+    assert (first.data, first.next) == (b"caf\xc3", 4)
+    assert place.backend.logs(handle, first.next).data == b""
+    assert status(place, handle).state is State.RUNNING
+    go(handle)
+    ended(place, handle)
+    rest = place.backend.logs(handle, first.next)
+    assert (first.data + rest.data).decode() == "café\nend\n"
+    assert until(lambda: place.backend.logs(handle, rest.next).next == rest.next)
+    place.backend.collect(handle, Path(handle.directory))
