@@ -19,7 +19,7 @@ LOCK := $(BIN)/uv --no-config pip compile --quiet --universal --generate-hashes 
 help: ## show this
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /  make \1\t/' | expand -t 16
 
-demo: .venv/installed-demo ## build a site of real harnesses (no root, no containers) and say where it is
+demo: .venv/installed-demo ## evaluate with real harnesses and build their site (no root, no containers)
 	@$(BIN)/python -m docs.demo
 
 test: .venv/installed-dev lint ## lint, type-check and run every test
@@ -64,7 +64,6 @@ lock: .venv/installed-dev ## pin every dependency again, with hashes
 
 # After a change below catalog/harnesses/quickcheck: its image, the IR and the tables that are made of them.
 images: .venv/installed-dev ## pack this project's own harnesses anew
-	rm -rf catalog/images/quickcheck
 	$(BIN)/evaldock pack catalog/harnesses/quickcheck --to oci:catalog/images/quickcheck:1.0.0 \
 		--platform linux/amd64 --platform linux/arm64
 	$(BIN)/evaldock sync --catalog catalog

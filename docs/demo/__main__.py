@@ -1,7 +1,7 @@
 """`make demo`: a catalog of real harnesses and its site, made as a user would make them.
 
 Without root, container engine or registry: the harnesses' wheels come from PyPI, their framework files are
-packed into `oci:` layouts, and from there on everything is `evaldock sync` and `evaldock build`.
+packed into `oci:` layouts, and from there on everything is `evaldock sync`, `run`, `publish` and `build`.
 """
 
 from __future__ import annotations
@@ -11,10 +11,13 @@ import sys
 import zipfile
 from pathlib import Path
 
+from docs.demo.evaluations import Failed, evaluate
 from docs.demo.wheels import download
 
 ROOT = Path(__file__).parents[2]
 BUILD = ROOT / "build" / "demo"
+WRAPPERS = ROOT / "catalog" / "harnesses"
+PLATFORMS = ("--platform", "linux/amd64", "--platform", "linux/arm64")  # pure Python runs on both
 EVALDOCK = Path(sys.executable).with_name("evaldock")
 
 
@@ -22,10 +25,15 @@ def main() -> None:
     print("Harnesses from PyPI …", flush=True)
     wheels = download(ROOT / "requirements" / "demo.txt", ROOT / "build" / "wheels")
     BUILD.mkdir(parents=True, exist_ok=True)
-    entries = [make_image(wheel) for wheel in wheels]
+    entries = [own_image(), *(make_image(wheel) for wheel in wheels)]
     write_if_new(BUILD / "mapping.toml", "\n".join(entries).encode())
     evaldock("sync", "--catalog", ".")
     evaldock("ls", "harnesses", "--catalog", ".")
+    try:
+        evaluate(EVALDOCK, BUILD)
+    except Failed as problem:
+        sys.exit(str(problem))
+    evaldock("compare", "stand-in-steady", "stand-in-shaky", "--catalog", ".")
     evaldock("build", "--catalog", ".", "--output", "site", "--quiet")
     serve = f"{shown(Path(sys.executable))} -m http.server --directory {shown(BUILD / 'site')}"
     print(
@@ -36,21 +44,40 @@ def main() -> None:
     )
 
 
+def own_image() -> str:
+    """Packs quickcheck, this project's own harness; returns its table of mapping.toml."""
+    harness = "../../catalog/harnesses/quickcheck"
+    evaldock("pack", harness, "--to", "oci:images/quickcheck:1.0.0", *PLATFORMS)
+    return (
+        f'[quickcheck]\ncontainer = "oci:images/quickcheck:1.0.0"\npackages = ["{harness}"]\n'
+        'abilities = ["resume", "shards"]\n'
+    )
+
+
 def make_image(wheel: Path) -> str:
     """Packs the wheel's framework files into a layout of one image; returns its table of mapping.toml."""
     distribution, version = wheel.name.split("-")[:2]
     name = distribution.removeprefix("nvidia_")
     harness = BUILD / "harnesses" / name
+    wrapper = WRAPPERS / name
+    if wrapper.is_dir():
+        prepare = [sys.executable, str(WRAPPERS / "prepare.py"), str(wrapper), str(harness)]
+        subprocess.run([*prepare, "--wheel", str(wheel)], check=True)
+        packages = f"./harnesses/{name}/requirements.txt"
+    else:
+        take_definition(wheel, harness)
+        packages = f"{distribution.replace('_', '-')}=={version}"
+    layout = f"images/{name}:{version}"
+    evaldock("pack", f"harnesses/{name}", "--to", f"oci:{layout}", *PLATFORMS)
+    return f'[{name}]\ncontainer = "oci:{layout}"\npackages = ["{packages}"]\n'
+
+
+def take_definition(wheel: Path, harness: Path) -> None:
     with zipfile.ZipFile(wheel) as archive:
         for member in archive.namelist():
             path = Path(member)
             if path.name == "framework.yml" and path.parts[0] == "core_evals":
                 write_if_new(harness / "framework.yml", archive.read(member))
-    layout = f"images/{name}:{version}"
-    platforms = ("--platform", "linux/amd64", "--platform", "linux/arm64")  # pure Python runs on both
-    evaldock("pack", f"harnesses/{name}", "--to", f"oci:{layout}", *platforms)
-    requirement = f"{distribution.replace('_', '-')}=={version}"
-    return f'[{name}]\ncontainer = "oci:{layout}"\npackages = ["{requirement}"]\n'
 
 
 def write_if_new(path: Path, content: bytes) -> None:
