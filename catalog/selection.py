@@ -107,7 +107,7 @@ def find_harness(catalog: Catalog, name: str) -> Harness:
 def find_task(catalog: Catalog, wanted: str) -> Listed:
     """`harness.name`, or a name that only one harness knows. Raises NotFound with suggestions, and UsageError
     with the candidates for a name that several know."""
-    listed = select_tasks(catalog, Filters())
+    listed = [Listed(harness, task) for harness in catalog.harnesses for task in harness.tasks]
     by_id = [one for one in listed if one.task.id == wanted]
     if by_id:
         return by_id[0]
