@@ -76,6 +76,8 @@ def test_a_record_says_where_it_comes_from_and_how_to_repeat_it(site: Path) -> N
     text = re.sub(r"<[^>]+>", "", page)
     assert "evaldock run harness-000.math_00000 --model-id org/c" in text
     assert "--backend docker" in text
+    (exported,) = site.glob("task_catalog/results/harness-000/math_00000/org-c-*/run-c.eee.json")
+    assert json.loads(exported.read_text())["evaluation_results"][0]["score_details"]["score"] == 1.0
     assert "partial: 5 samples" in text
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -152,6 +152,7 @@ def _record(site: Site, one: Published) -> str:
         task_page=task_page,
         model_page=model_page,
         files=_files(page),
+        eee=f"{page}.eee.json" if shown.every_eval_ever(record) is not None else None,
     )
 
 
@@ -159,10 +160,14 @@ def _record_beside(one: Published) -> Makers:
     page = record_page(one)
     columns = ("name", "value", "stderr", "count")
     metrics = [{name: getattr(metric, name) for name in columns} for metric in one.record.metrics]
-    return {
+    made: dict[str, Callable[[], bytes]] = {
         f"{page}.json": lambda: _json(shown.record_data(one)),
         f"{page}.csv": lambda: _csv(metrics, columns),
     }
+    exported = shown.every_eval_ever(one.record)
+    if exported is not None:
+        made[f"{page}.eee.json"] = lambda: _json(exported)
+    return made
 
 
 def _pair_beside(site: Site, first: str, second: str) -> Makers:

@@ -10,8 +10,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from catalog import comparison, record_files, statistics
+from catalog import comparison, exporters, record_files, statistics
 from catalog.comparison import Comparison
+from catalog.errors import UsageError
 from catalog.identity import pinned_packages, task_sha
 from catalog.models import Catalog, Harness, Task
 from catalog.record_files import Published, path_of, safe_name
@@ -151,6 +152,14 @@ def board_rows(made: Sequence[Board]) -> Iterator[dict[str, Any]]:
 
 
 PAIR_COLUMNS = ("task", "metric", "first", "second", "difference", "low", "high", "p", "paired", "verdict")
+
+
+def every_eval_ever(record: Record) -> dict[str, Any] | None:
+    """None where no metric has the bounds that the schema wants."""
+    try:
+        return exporters.every_eval_ever(record, organization=record.origin.get("repository") or "unknown")
+    except UsageError:
+        return None
 
 
 def record_data(one: Published) -> Mapping[str, Any]:
