@@ -5,8 +5,6 @@ A harness's command stands once, with the harness; a task has one of its own onl
 
 from __future__ import annotations
 
-import csv
-import io
 import json
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -14,20 +12,18 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
+from catalog.csv_text import csv_file
 from catalog.models import Catalog, Harness, Task
 from catalog.selection import Listed
 from catalog.views import harness_data, task_data
 from generator.site.addresses import BENCHMARKS, Addresses
 from generator.site.defaults import DefaultRow, json_text
 from generator.site.registries import registry_page
-from generator.site.text import clean, plain, shorten
+from generator.site.text import plain, shorten
 
 SCHEMA_VERSION = 1
 Address = Callable[[str], str]
 Rows = tuple[tuple[Harness, Task], ...]
-
-# What a spreadsheet takes for a formula, or strips before it looks for one (OWASP, "CSV Injection").
-_FORMULA = re.compile(r"[\s\x00-\x1f]*[=+\-@\uff1d\uff0b\uff0d\uff20]|[\t\r\n]")
 
 
 def json_file(data: Any) -> bytes:
@@ -137,20 +133,6 @@ def _cell(value: Any) -> str:
     if isinstance(value, list):
         return " ".join(map(str, value))
     return "" if value is None else str(value)
-
-
-def csv_file(header: Sequence[str], rows: Iterable[Sequence[str]]) -> bytes:
-    """RFC 4180, UTF-8. A cell that a spreadsheet would run starts with an apostrophe."""
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\r\n")
-    writer.writerow(header)
-    writer.writerows([[_harmless(cell) for cell in row] for row in rows])
-    return text.getvalue().encode("utf-8", "replace")
-
-
-def _harmless(cell: str) -> str:
-    cell = clean(cell)
-    return f"'{cell}" if _FORMULA.match(cell) else cell
 
 
 def llms_txt(catalog: Catalog, title: str, addresses: Addresses, address_of: Address) -> str:
