@@ -73,7 +73,7 @@ def print_rows(rows: Sequence[tuple[RunPlan, JobRow]]) -> None:
     for plan, row in rows:
         progress = progress_of(plan, row)
         attempt = f"attempt {row.attempt}" if row.attempt > 1 else ""
-        reason = "; ".join(part for part in (attempt, row.reason or "") if part)
+        reason = "; ".join(part for part in (attempt, _reason(row)) if part)
         lines.append((row.key, row.task, row.model, row.state.value, str(progress or ""), reason[:300]))
     out(table(columns, lines, width=width()))
 
@@ -108,7 +108,7 @@ class Watch:
             if self.seen.get(row.key) != now:
                 self.seen[row.key] = now
                 self._clear()
-                reason = f" ({row.reason.splitlines()[0]})" if row.reason else ""
+                reason = f" ({said.splitlines()[0]})" if (said := _reason(row)) else ""
                 note(f"{time.strftime('%H:%M:%S')} {row.key} {row.task}: {row.state}{reason}")
         if self.live:
             self._show(rows)
@@ -133,6 +133,11 @@ class Watch:
         if self.shown:
             sys.stderr.write("\r\x1b[K")
             self.shown = ""
+
+
+def _reason(row: JobRow) -> str:
+    """Where nobody gave one for a failure, at least the exit code."""
+    return row.reason or (f"exit code {row.exit_code}" if row.exit_code else "")
 
 
 def _time(seconds: float | None) -> str | None:
