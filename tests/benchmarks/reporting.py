@@ -72,7 +72,7 @@ def _count(one: Measured, name: str) -> str:
     if name not in one.samples[0].more:
         return ""
     value = one.more(name)
-    return size(value) if name == "received" else f"{value:,.4g}" if value % 1 else f"{value:,.0f}"
+    return size(value) if name == "received" else f"{value:,.3g}" if value % 1 else f"{value:,.0f}"
 
 
 def seconds(value: float) -> str:
