@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 
@@ -44,7 +45,7 @@ def built(root: Path, first_build: tuple[Path, Built]) -> Built:
     return first_build[1]
 
 
-def changed(before: dict[str, int], after: dict[str, int]) -> set[str]:
+def changed(before: Mapping[str, object], after: Mapping[str, object]) -> set[str]:
     return {name for name in before.keys() | after.keys() if before.get(name) != after.get(name)}
 
 

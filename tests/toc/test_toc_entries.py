@@ -13,7 +13,7 @@ from generator.layers.member import Kind, Member
 from generator.layers.toc_entries import MalformedToc, parse
 
 TYPES = ["reg", "chunk", "dir", "symlink", "hardlink", "char", "door"]
-ANYTHING = (
+ANYTHING: st.SearchStrategy[Any] = (
     st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=8) | st.just([]) | st.just({})
 )
 ENTRY = st.fixed_dictionaries(
