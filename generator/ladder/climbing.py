@@ -16,7 +16,7 @@ from generator.cache import ReadCache
 from generator.images.source import ImageSource, ResolvedImage
 from generator.ladder.fetching import Fetched, LayerReader
 from generator.ladder.hints import hinted
-from generator.ladder.plan import SIDECAR_PAYS, LayerInfo, Rung, Step, next_step
+from generator.ladder.plan import SIDECAR_PAYS, SMALL, LayerInfo, Rung, Step, next_step
 from generator.layers.facts import Checked, LayerFacts
 from generator.layers.limits import DEFAULT, LimitPassed, Limits
 from generator.layers.overlay import Hit, Resolution, resolve
@@ -237,7 +237,7 @@ class Climb:
             return
         for pattern, facts in fetched.facts.items():
             self._known[pattern][number] = facts
-        likely = self._layers[number].small or number in (self._hints or ())
+        likely = self._layers[number].size <= SMALL or number in (self._hints or ())
         rung = Rung.TOC if fetched.by_toc else Rung.LAYERS if likely else Rung.SCAN
         self._rungs[number] = max(rung, self._rungs.get(number, rung))
 
