@@ -32,6 +32,8 @@ logger = logging.getLogger(__name__)
 
 FOLDER = "reads"
 _VERSION = f"evaldock-read-{SCANNER_VERSION}"
+# Answers that hold wherever the same manifest lies. The others rest on what one repository said.
+_PROVED = ("digest", "toc")
 _MOST = 256 << 20  # a cache file that is larger wasn't written here
 _FRESH = 3600.0  # seconds during which another use of a file isn't noted
 
@@ -51,18 +53,29 @@ class ReadCache:
     def __init__(self, root: Path | None = None) -> None:
         self._root = root or cache_dir(FOLDER)
 
-    def facts(self, layer: Digest, pattern: Pattern) -> LayerFacts | None:
-        value = self._load("layers", _facts_key(layer, pattern))
+    def facts(
+        self, layer: Digest, pattern: Pattern, *, vouched: Mapping[str, str] | None = None
+    ) -> LayerFacts | None:
+        """`vouched` are the layer's annotations, for facts that rest on what those say."""
+        key = _facts_key(layer, pattern, vouched)
+        value = self._load("layers", key)
         if value is None:
             return None
         try:
             return LayerFacts.from_json(value)
         except (KeyError, TypeError, ValueError, AttributeError):
-            self._drop("layers", _facts_key(layer, pattern))
+            self._drop("layers", key)
             return None
 
-    def put_facts(self, layer: Digest, pattern: Pattern, facts: LayerFacts) -> None:
-        self._store("layers", _facts_key(layer, pattern), facts.to_json())
+    def put_facts(
+        self,
+        layer: Digest,
+        pattern: Pattern,
+        facts: LayerFacts,
+        *,
+        vouched: Mapping[str, str] | None = None,
+    ) -> None:
+        self._store("layers", _facts_key(layer, pattern, vouched), facts.to_json())
 
     def known(self, digest: Digest, platform: str | None) -> Known | None:
         """`digest` may be that of an index; `platform` is what was asked for."""
@@ -78,9 +91,15 @@ class ReadCache:
             self._drop("images", key)
             return None
 
-    def answer(self, manifest: Digest, pattern: Pattern) -> ReadAnswer | None:
-        """With empty `image` and `cost`, and a `digest` that is the manifest's."""
-        key = _answer_key(manifest, pattern)
+    def answer(self, manifest: Digest, pattern: Pattern, repository: str) -> ReadAnswer | None:
+        """With empty `image` and `cost`, and a `digest` that is the manifest's.
+
+        What digests prove holds in every repository; what only its own repository said, in that one.
+        """
+        return self._answer(manifest, pattern, "") or self._answer(manifest, pattern, repository)
+
+    def _answer(self, manifest: Digest, pattern: Pattern, repository: str) -> ReadAnswer | None:
+        key = _answer_key(manifest, pattern, repository)
         value = self._load("answers", key)
         try:
             return value and _answer_from_json(value, manifest)
@@ -88,8 +107,8 @@ class ReadCache:
             self._drop("answers", key)
             return None
 
-    def put_answer(self, answer: ReadAnswer, pattern: Pattern, platform: str | None) -> None:
-        """Keeps a complete answer rather than an incomplete one."""
+    def put_answer(self, answer: ReadAnswer, pattern: Pattern, platform: str | None, repository: str) -> None:
+        """Keeps a complete answer rather than an incomplete one. `platform` is what was asked for."""
         known = {
             "manifest": str(answer.manifest_digest),
             "platform": answer.platform,
@@ -98,9 +117,11 @@ class ReadCache:
         keys = {(answer.digest, platform), *((answer.manifest_digest, p) for p in (None, answer.platform))}
         for digest, asked in keys:
             self._store("images", _platform_key(digest, asked), known)
-        before = self.answer(answer.manifest_digest, pattern)
+        within = "" if answer.verification in _PROVED else repository
+        before = self._answer(answer.manifest_digest, pattern, within)
         if before is None or answer.complete or not before.complete:
-            self._store("answers", _answer_key(answer.manifest_digest, pattern), _answer_to_json(answer))
+            key = _answer_key(answer.manifest_digest, pattern, within)
+            self._store("answers", key, _answer_to_json(answer))
 
     def seen(self, reference: str) -> bool:
         """Whether the reference was read before, so that asking for its digest alone may be enough."""
@@ -164,12 +185,13 @@ def _mark_used(path: Path, modified: float) -> None:
             os.utime(path)
 
 
-def _facts_key(layer: Digest, pattern: Pattern) -> str:
-    return f"{layer} {pattern.text}"
+def _facts_key(layer: Digest, pattern: Pattern, vouched: Mapping[str, str] | None) -> str:
+    annotations = json.dumps(vouched, sort_keys=True) if vouched is not None else ""
+    return f"{layer} {pattern.text} {annotations}"
 
 
-def _answer_key(manifest: Digest, pattern: Pattern) -> str:
-    return f"{manifest} {pattern.text}"
+def _answer_key(manifest: Digest, pattern: Pattern, repository: str) -> str:
+    return f"{manifest} {pattern.text} {repository}"
 
 
 def _platform_key(digest: Digest, platform: str | None) -> str:

@@ -14,14 +14,14 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from contextlib import closing
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 from catalog.references import Digest, ImageRef, Transport
 from generator.answer import ReadAnswer, Status
 from generator.cache import ReadCache
 from generator.images.open import open_image
-from generator.images.source import Cost, ImageSource
-from generator.ladder.climbing import Climb, Progress, Wish
+from generator.images.source import Cost, ImageSource, ResolvedImage
+from generator.ladder.climbing import Climb, Outcome, Progress, Wish
 from generator.layers.limits import DEFAULT, Limits
 from generator.layers.pattern import DEFAULT_PATTERN, Pattern
 
@@ -50,60 +50,76 @@ def read_image(
     match, a damaged layer, a file over 1 MiB).
     """
     wish = Wish(pattern=Pattern.parse(pattern), complete=complete, full=verify_full, limits=limits)
-    kept = ReadCache() if cache else None
+    question = _Question(ref, platform, wish, ReadCache() if cache else None)
     digest = known or ref.digest
-    if kept and digest:
-        answer = _kept_answer(kept, digest, platform, wish)
-        if answer is not None:
-            return replace(answer, image=str(ref))
+    answer = question.kept_answer(digest)
+    if answer is not None:
+        return answer
     exact = ref if digest is None or ref.transport is not Transport.REGISTRY else ref.pinned(digest)
     with closing(opener(exact)) as source:
-        answer = None
-        if kept and digest is None and kept.seen(str(ref)):
-            digest = source.head()
-            answer = _kept_answer(kept, digest, platform, wish) if digest else None
+        if digest is None and question.was_read_before:
+            answer = question.kept_answer(source.head())
         if answer is None:
-            answer = _read(source, platform, wish, kept, progress)
-        if kept and ref.digest is None:
-            kept.note_reference(str(ref))
-        cost = Cost(source.cost.requests, source.cost.bytes)
-    return replace(answer, image=str(ref), cost=cost)
+            answer = question.read(source, progress)
+        return replace(answer, cost=Cost(source.cost.requests, source.cost.bytes))
 
 
-def _kept_answer(kept: ReadCache, digest: Digest, platform: str | None, wish: Wish) -> ReadAnswer | None:
-    image = kept.known(digest, platform)
-    if image is None:
-        return None
-    answer = kept.answer(image.manifest_digest, wish.pattern)
-    if answer is None or not _is_enough(answer, wish):
-        return None
-    return replace(answer, digest=digest, platform=image.platform, platforms=image.platforms)
+@dataclass(frozen=True, slots=True)
+class _Question:
+    ref: ImageRef
+    platform: str | None
+    wish: Wish
+    cache: ReadCache | None
 
+    @property
+    def was_read_before(self) -> bool:
+        return self.cache is not None and self.cache.seen(str(self.ref))
 
-def _is_enough(answer: ReadAnswer, wish: Wish) -> bool:
-    if wish.full and answer.verification != "digest":
-        return False
-    # A sidecar is complete by its own account only.
-    return not wish.complete or (answer.complete and answer.verification != "sidecar")
+    def kept_answer(self, digest: Digest | None) -> ReadAnswer | None:
+        """What an earlier read of the same image answered, if it is enough for this one."""
+        if self.cache is None or digest is None:
+            return None
+        image = self.cache.known(digest, self.platform)
+        answer = self._kept(image.manifest_digest) if image else None
+        if image is None or answer is None:
+            return None
+        return replace(answer, digest=digest, platform=image.platform, platforms=image.platforms)
 
+    def read(self, source: ImageSource, progress: Progress | None) -> ReadAnswer:
+        image = source.resolve(self.platform)
+        answer = self._kept(image.manifest_digest)
+        if answer is None:
+            outcome = Climb(source, image, self.wish, cache=self.cache, progress=progress).run()
+            answer = self._answer(image, outcome)
+        answer = replace(
+            answer, digest=image.digest, platform=image.platform, platforms=tuple(image.platforms)
+        )
+        if self.cache is not None:
+            if answer.status is not Status.UNKNOWN:
+                self.cache.put_answer(answer, self.wish.pattern, self.platform, self.ref.name)
+            if self.ref.digest is None:
+                self.cache.note_reference(str(self.ref))
+        return answer
 
-def _read(
-    source: ImageSource,
-    platform: str | None,
-    wish: Wish,
-    kept: ReadCache | None,
-    progress: Progress | None,
-) -> ReadAnswer:
-    image = source.resolve(platform)
-    answer = kept.answer(image.manifest_digest, wish.pattern) if kept else None
-    if answer is None or not _is_enough(answer, wish):
-        outcome = Climb(source, image, wish, cache=kept, progress=progress).run()
-        answer = ReadAnswer(
-            image="",
+    def _kept(self, manifest: Digest) -> ReadAnswer | None:
+        if self.cache is None:
+            return None
+        answer = self.cache.answer(manifest, self.wish.pattern, self.ref.name)
+        return replace(answer, image=str(self.ref)) if answer and self._is_enough(answer) else None
+
+    def _is_enough(self, answer: ReadAnswer) -> bool:
+        if self.wish.full and answer.verification != "digest":
+            return False
+        # A sidecar is complete by its own account only.
+        return not self.wish.complete or (answer.complete and answer.verification != "sidecar")
+
+    def _answer(self, image: ResolvedImage, outcome: Outcome) -> ReadAnswer:
+        return ReadAnswer(
+            image=str(self.ref),
             digest=image.digest,
             manifest_digest=image.manifest_digest,
             platform=image.platform,
-            platforms=image.platforms,
+            platforms=tuple(image.platforms),
             status=outcome.status,
             complete=outcome.complete,
             unread=outcome.unread,
@@ -113,7 +129,3 @@ def _read(
             files=outcome.files,
             notes=outcome.notes,
         )
-    answer = replace(answer, digest=image.digest, platform=image.platform, platforms=tuple(image.platforms))
-    if kept and answer.status is not Status.UNKNOWN:
-        kept.put_answer(answer, wish.pattern, platform)
-    return answer

@@ -68,9 +68,11 @@ class LayerReader:
         """Costs nothing on the other side."""
         if layer.digest in _EMPTY_LAYERS:
             return FactsBuilder(pattern).facts(whole=True, checked=Checked.DIGEST)
-        facts = self._cache.facts(layer.digest, pattern) if self._cache else None
-        if facts is not None and self._full and facts.checked is not Checked.DIGEST:
+        if self._cache is None:
             return None
+        facts = self._cache.facts(layer.digest, pattern)
+        if facts is None and self.uses_toc(layer):
+            facts = self._cache.facts(layer.digest, pattern, vouched=layer.annotations)
         return facts
 
     def uses_toc(self, layer: Descriptor) -> bool:
@@ -82,11 +84,14 @@ class LayerReader:
         try:
             if self._cache is None:
                 return self._read(layer, patterns, early_exit, cancelled)
+            # By the annotations too: two manifests may give a layer different tables of contents.
+            annotations = tuple(sorted(layer.annotations.items()))
             return _flights.once(
-                (layer.digest, tuple(patterns), early_exit, self._full),
+                (layer.digest, annotations, tuple(patterns), early_exit, self._full),
                 lambda: self._all_kept(layer, patterns),
                 lambda: self._read(layer, patterns, early_exit, cancelled),
                 cancelled,
+                shared=_proved,
             )
         except Refused as error:
             error.place = error.place or f"layer {layer.digest}"
@@ -109,10 +114,11 @@ class LayerReader:
             else:
                 facts = self._windows(layer, patterns, early_exit, cancelled)
             fetched = Fetched(facts, by_toc=False)
-        if self._cache is not None:
+        if self._cache is not None and _proved(fetched):
             for pattern, found in fetched.facts.items():
-                if found.whole and found.checked is not Checked.NOT:
-                    self._cache.put_facts(layer.digest, pattern, found)
+                # What a table of contents says holds only where a manifest names the same one.
+                vouched = layer.annotations if found.checked is Checked.TOC else None
+                self._cache.put_facts(layer.digest, pattern, found, vouched=vouched)
         return fetched
 
     def _from_toc(self, layer: Descriptor, patterns: Sequence[Pattern]) -> Facts | None:
@@ -148,6 +154,11 @@ class LayerReader:
                 return scan.facts(Checked.NOT)
             windows.verify()
         return scan.facts(Checked.DIGEST)
+
+
+def _proved(fetched: Fetched) -> bool:
+    """Whether it holds for whoever names the same layer, wherever the bytes came from."""
+    return all(facts.whole and facts.checked is not Checked.NOT for facts in fetched.facts.values())
 
 
 @contextmanager

@@ -30,11 +30,13 @@ class Flights(Generic[T]):
         known: Callable[[], T | None],
         read: Callable[[], T],
         cancelled: threading.Event,
+        *,
+        shared: Callable[[T], bool] = lambda _: True,
     ) -> T:
         """What is `known`, else what `read` gives, which only one thread at a time calls for a key.
 
-        Whoever waited in vain reads for itself: its own way to the same content may be a better one. Raises
-        Cancelled, besides what `read` raises.
+        Whoever waited in vain, since the read failed or its result isn't to be `shared`, reads for itself:
+        its own way to the same content may be a better one. Raises Cancelled, besides what `read` raises.
         """
         while True:
             with self._lock:
@@ -44,10 +46,11 @@ class Flights(Generic[T]):
                     landing = self._under_way[key] = _Landing()
             if first:
                 try:
-                    landing.result = known()
-                    if landing.result is None:
-                        landing.result = read()
-                    return landing.result
+                    result = known()
+                    if result is None:
+                        result = read()
+                    landing.result = result if shared(result) else None
+                    return result
                 finally:
                     with self._lock:
                         del self._under_way[key]

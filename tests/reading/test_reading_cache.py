@@ -104,8 +104,8 @@ def test_a_default_answer_never_replaces_a_complete_one(fake: FakeRegistry, read
     cache = ReadCache()
     reference = image(fake, [large(fake, 9 << 20), tiny(fake, {FRAMEWORK: CONTENT})], [OTHER, COPIES])
     complete = read(reference, complete=True)
-    cache.put_answer(replace(complete, complete=False, unread=(LAYER,)), PATTERN, None)
-    found = cache.answer(complete.manifest_digest, PATTERN)
+    cache.put_answer(replace(complete, complete=False, unread=(LAYER,)), PATTERN, None, "")
+    found = cache.answer(complete.manifest_digest, PATTERN, "")
     assert found is not None
     assert found.complete
 
@@ -181,7 +181,7 @@ def test_an_answer_with_another_content_than_its_sha256_is_dropped(fake: FakeReg
     document = json.loads(path.read_bytes().partition(b"\n")[2])
     document["value"]["files"][0]["content"] = "ZXZpbA=="
     path.write_bytes(checksummed(json.dumps(document).encode()))
-    assert ReadCache().answer(answer.manifest_digest, PATTERN) is None
+    assert ReadCache().answer(answer.manifest_digest, PATTERN, "") is None
     assert read(reference).files[0].content == CONTENT
 
 
