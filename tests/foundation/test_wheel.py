@@ -71,3 +71,17 @@ def test_it_works_where_nothing_else_is_installed(wheel: Path, tmp_path: Path) -
     assert isinstance(json.loads(evaldock("ls", "harnesses", "--json")), list)
     evaldock("init", "mine")
     assert evaldock("check", "--catalog", "mine")
+    assert "quickcheck.chat" in [task["id"] for task in json.loads(evaldock("ls", "tasks", "--json"))]
+    # The harness that comes with it, as a process, as far as an endpoint that nobody is at.
+    nowhere = ("--model-id", "m", "--url", "http://127.0.0.1:9/v1", "--backend", "process", "--limit", "1")
+    done = subprocess.run(
+        [str(venv / "bin" / "evaldock"), "run", "quickcheck.chat", *nowhere, "-o", "execution.output_dir=runs"],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        timeout=240,
+        check=False,
+    )
+    (log,) = (tmp_path / "runs").glob("*/jobs/*/logs/job.log")
+    assert done.returncode == 1, done.stderr
+    assert "0 of 1 items passed, 1 without a reply" in log.read_text()
