@@ -11,9 +11,11 @@ from typing import Any
 from catalog.errors import EvaldockError, InvalidInput, UsageError
 from catalog.identity import is_local, params_sha, pinned_packages, task_sha
 from catalog.models import Catalog, EntryState, Harness
+from catalog.nearest import did_you_mean
 from catalog.references import Digest, ImageRef, Transport
 from catalog.selection import find_task
 from launcher import asking, deployments
+from launcher.backends.protocol import MODULES
 from launcher.configuration import docker_flags
 from launcher.configuration.model import ApiEndpoint, RunConfig
 from launcher.configuration.model import Task as TaskConfig
@@ -81,6 +83,11 @@ class _Planner:
         return {"local": "docker"}.get(self.config.execution.type, self.config.execution.type)
 
     def jobs(self) -> list[JobPlan]:
+        if self.backend not in MODULES:
+            near = did_you_mean(self.backend, MODULES)
+            known = ", ".join(sorted(MODULES))
+            self.problems.append(f"execution.type: no backend {self.backend!r}{near}; there are {known}")
+            return []
         self._read_execution()
         self.server, wrong = deployments.build(self.config.deployment, self.environ, self.resources)
         self.problems += wrong

@@ -27,7 +27,8 @@ def read(artifacts: Path) -> Progress | None:
     """Checkpoint lines first, then the `progress` file (one number, or `done/total`); None for neither."""
     lines = artifacts / LINES
     if lines.is_file():
-        return Progress(_count_lines(lines), _total(artifacts / FINGERPRINT))
+        count, whole = _count_lines(lines), _total(artifacts / FINGERPRINT)
+        return Progress(count if whole is None else min(count, whole), whole)
     counter = artifacts / COUNTER
     try:
         if counter.stat().st_size > 100:
@@ -39,7 +40,7 @@ def read(artifacts: Path) -> Progress | None:
 
 
 def _count_lines(path: Path) -> int:
-    """Whole lines; an item that was done twice counts twice, which is rare and does no harm."""
+    """Whole lines; an item that was tried in two attempts counts twice."""
     count = 0
     with path.open("rb") as file:
         while block := file.read(MAX_BYTES):

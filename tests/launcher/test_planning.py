@@ -308,3 +308,11 @@ def test_what_composing_refuses(tmp_path: Path, text: str, expected: str) -> Non
     with pytest.raises(Exception, match=expected) as caught:
         compose(tmp_path / "run.yaml", [])
     assert "run.yaml" in str(caught.value) or "missing" in text
+
+
+def test_an_unknown_backend_is_named_with_the_nearest() -> None:
+    expected = (
+        r"execution\.type: no backend 'proces'; did you mean 'process'\?; there are docker"
+    )
+    with pytest.raises(InvalidInput, match=expected):
+        plan({"execution": {"type": "proces"}, "evaluation": {"tasks": ["quickcheck.chat"]}})
