@@ -17,7 +17,7 @@ LOCK := $(BIN)/uv --no-config pip compile --quiet --universal --generate-hashes 
 .PHONY: help demo test lint typing format docs reference bench lock wheel images clean
 
 help: ## show this
-	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /  make \1\t/' | expand -t 16
+	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /  make \1\t/' | expand -t 20
 
 demo: .venv/installed-demo ## evaluate with real harnesses and build their site (no root, no containers)
 	@$(BIN)/python -m docs.demo
