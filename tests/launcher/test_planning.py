@@ -311,8 +311,6 @@ def test_what_composing_refuses(tmp_path: Path, text: str, expected: str) -> Non
 
 
 def test_an_unknown_backend_is_named_with_the_nearest() -> None:
-    expected = (
-        r"execution\.type: no backend 'proces'; did you mean 'process'\?; there are docker"
-    )
+    expected = r"execution\.type: no backend 'proces'; did you mean 'process'\?; there are docker"
     with pytest.raises(InvalidInput, match=expected):
         plan({"execution": {"type": "proces"}, "evaluation": {"tasks": ["quickcheck.chat"]}})
