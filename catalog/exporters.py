@@ -7,6 +7,7 @@ results (a YAML list of `dataset{id, task_id}`, `value`, `date`, `source{url, na
 from __future__ import annotations
 
 import calendar
+import re
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
@@ -138,10 +139,14 @@ def huggingface(published: Sequence[Published], datasets: Mapping[str, str]) -> 
     return entries
 
 
+# Whole words of a metric's name, its plural too: `wer` is one, `answer` is not.
+_LOWER = re.compile(r"(?:error|latency|loss|perplexity|ppl|toxicity|wer|cer|hallucination)s?")
+
+
 def lower_is_better(metric: Metric) -> bool:
     """By the metric's name, as results.yml doesn't say."""
-    words = metric.name.lower()
-    return any(word in words for word in ("error", "latency", "loss", "perplexity", "toxic", "wer"))
+    words = re.split(r"[^a-z]+", metric.name.lower())
+    return any(_LOWER.fullmatch(word) for word in words)
 
 
 def _epoch(timestamp: str | None) -> str:

@@ -22,7 +22,7 @@ NAME = "results.yml"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Results:
-    """`metrics` in the file's order, those of tasks before those of groups; `config` is the file's own."""
+    """`metrics` in the file's order, those of groups before those of tasks; `config` is the file's own."""
 
     metrics: tuple[Metric, ...]
     config: Mapping[str, Any]
@@ -67,8 +67,9 @@ class _Reader:
 
     def results(self, document: Any) -> list[Metric]:
         results = self._mapping(document, "results", "")
-        metrics = list(self._entries(results.get("tasks"), "results.tasks", ()))
-        metrics += self._entries(results.get("groups"), "results.groups", ())
+        # A group's score sums up its tasks, so it comes first and stands for the whole.
+        metrics = list(self._entries(results.get("groups"), "results.groups", ()))
+        metrics += self._entries(results.get("tasks"), "results.tasks", ())
         if len(metrics) > MAX_METRICS:
             self.problems.append(f"results: more than {MAX_METRICS} scores")
         return metrics

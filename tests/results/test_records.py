@@ -183,3 +183,18 @@ def test_hugging_face_entries_need_a_data_set() -> None:
 def test_csv_runs_nothing_and_keeps_negative_numbers() -> None:
     text = csv_file(("a", "b"), [["=1+1", "-0.5"], ["-cmd", "+1"], ["@x", "plain"]]).decode()
     assert text == "a,b\r\n'=1+1,-0.5\r\n'-cmd,'+1\r\n'@x,plain\r\n"
+
+
+@pytest.mark.parametrize(
+    ("name", "lower"),
+    [
+        ("t/errors/t", True),
+        ("t/latency_p95_seconds/t", True),
+        ("asr/wer/x", True),
+        ("gsm8k/exact_match/flexible", False),
+        ("answers/gloss/answer", False),
+        ("t/error_rate/t", True),
+    ],
+)
+def test_which_metrics_are_better_lower(name: str, lower: bool) -> None:
+    assert exporters.lower_is_better(Metric(name=name, value=0.1)) is lower

@@ -26,13 +26,13 @@ results:
 """
 
 
-def test_reads_tasks_then_nested_groups() -> None:
+def test_reads_nested_groups_then_tasks() -> None:
     read = results_file.parse(GOOD, "results.yml")
     assert [(m.name, m.value, m.count, m.stderr) for m in read.metrics] == [
-        ("t/accuracy/micro", 0.5, 10, 0.15),
-        ("t/accuracy/macro", 1.0, None, None),
         ("g/m/s", 2.0, None, None),
         ("g/inner/m/s", 3.0, None, None),
+        ("t/accuracy/micro", 0.5, 10, 0.15),
+        ("t/accuracy/macro", 1.0, None, None),
     ]
     assert (read.config, read.git_hash) == ({"type": "t"}, "abc")
 
