@@ -41,8 +41,9 @@ docs: .venv/installed-dev ## build this project's own documentation
 	$(BIN)/sphinx-build -W -n -q docs docs/_build/html
 	@echo "file://$(CURDIR)/docs/_build/html/index.html"
 
-reference: .venv/installed-dev ## write docs/reference/cli.md anew
+reference: .venv/installed-dev ## write the reference pages that are made from the code
 	$(BIN)/python -m docs.cli_reference
+	$(BIN)/python -m docs.run_configuration_reference
 
 bench: .venv/installed-dev build/bench-venv/installed ## measure against what else one could have picked
 	$(BIN)/python tests/benchmarks/run.py

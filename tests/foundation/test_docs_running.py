@@ -1,0 +1,116 @@
+"""The documentation of runs: what it shows is what happens, and it leaves nothing out."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shutil
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+
+import jsonschema
+import pytest
+
+from catalog import record_files
+from docs import run_configuration_reference
+from foundation import doc_examples
+
+ROOT = Path(__file__).parents[2]
+DOCS = ROOT / "docs"
+
+
+@contextmanager
+def standin(arguments: str, port: str) -> Iterator[None]:
+    command = [sys.executable, "-m", "catalog.cli", "standin", *arguments.split()]
+    with subprocess.Popen(command, stdout=subprocess.DEVNULL, cwd=ROOT) as server:
+        try:
+            deadline = time.monotonic() + 60
+            while True:
+                with socket.socket() as probe:
+                    if probe.connect_ex(("127.0.0.1", int(port))) == 0:
+                        break
+                assert server.poll() is None, "the stand-in ended"
+                assert time.monotonic() < deadline, "the stand-in does not listen"
+                time.sleep(0.05)
+            yield
+        finally:
+            server.terminate()
+
+
+def free_ports(count: int) -> list[str]:
+    with ExitStack() as stack:
+        probes = [stack.enter_context(socket.socket()) for _ in range(count)]
+        for probe in probes:
+            probe.bind(("127.0.0.1", 0))
+        return [str(probe.getsockname()[1]) for probe in probes]
+
+
+@pytest.fixture
+def environment() -> Mapping[str, str]:
+    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+    return {**os.environ, "PATH": path, "COLUMNS": "120"}
+
+
+@pytest.fixture
+def repository(tmp_path: Path) -> None:
+    """As a clone of this one would lie beside the reader's own folder."""
+    harness = Path("catalog/harnesses/quickcheck")
+    shutil.copytree(ROOT / harness, tmp_path / "evaldock" / harness)
+
+
+def run_page(page: Path, folder: Path, environment: Mapping[str, str]) -> None:
+    """With the stand-ins that the page starts in other terminals, on ports that are free here."""
+    text = page.read_text()
+    commands = re.findall(r"^evaldock standin (--port (\d+).*)$", text, re.M)
+    ports = dict(zip((port for _, port in commands), free_ports(len(commands)), strict=True))
+
+    def moved(text: str) -> str:
+        for shown, port in ports.items():
+            text = text.replace(shown, port)
+        return text
+
+    copy = folder / page.name
+    copy.write_text(moved(text))
+    with ExitStack() as stack:
+        for arguments, port in commands:
+            stack.enter_context(standin(moved(arguments), ports[port]))
+        assert doc_examples.run(copy, folder, environment) > 0
+
+
+def test_the_tutorial_does_what_it_says(
+    tmp_path: Path, environment: Mapping[str, str], repository: None, real_wheels: object
+) -> None:
+    """`real_wheels` stands for PyPI, from where the harness's requirements come."""
+    run_page(DOCS / "tutorial" / "first-run.md", tmp_path, environment)
+    pages = "".join(page.read_text() for page in (tmp_path / "my-results" / "site").rglob("*.html"))
+    assert "steady" in pages
+    assert "shaky" in pages
+
+
+def test_the_reference_of_configurations_is_that_of_the_model() -> None:
+    reference = run_configuration_reference
+    assert reference.PAGE.read_text() == reference.page(), "run `make reference`"
+
+
+def test_every_setting_is_explained_and_none_that_is_gone() -> None:
+    reference = run_configuration_reference
+    assert sorted(reference.settings()) == sorted(reference.MEANINGS)
+
+
+def test_the_configuration_of_the_other_launcher_works_as_it_stands(
+    tmp_path: Path, environment: Mapping[str, str]
+) -> None:
+    run_page(DOCS / "how-to" / "nemo-configurations.md", tmp_path, {**environment, "API_KEY": "secret"})
+
+
+def test_the_record_in_the_reference_is_one() -> None:
+    file = DOCS / "reference" / "record.json"
+    schema = json.loads((ROOT / "catalog" / "schema" / "record.schema.json").read_text())
+    jsonschema.Draft202012Validator(schema).validate(json.loads(file.read_bytes()))
+    assert record_files.read(file).task_id == "quickcheck.chat"
