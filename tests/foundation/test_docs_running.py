@@ -114,3 +114,52 @@ def test_the_record_in_the_reference_is_one() -> None:
     schema = json.loads((ROOT / "catalog" / "schema" / "record.schema.json").read_text())
     jsonschema.Draft202012Validator(schema).validate(json.loads(file.read_bytes()))
     assert record_files.read(file).task_id == "quickcheck.chat"
+
+
+PREPARE = """
+git init --quiet --bare -b main upstream.git
+git clone --quiet upstream.git catalog
+mkdir catalog/harnesses ci
+cp -r evaldock/catalog/harnesses/quickcheck catalog/harnesses/
+evaldock pack catalog/harnesses/quickcheck --to oci:catalog/images/quickcheck:1.0
+printf '[quickcheck]\\ncontainer = "oci:images/quickcheck:1.0"\\n' >catalog/mapping.toml
+printf 'packages = ["./harnesses/quickcheck"]\\n' >>catalog/mapping.toml
+evaldock sync --catalog catalog
+git -C catalog add .
+git -C catalog commit --quiet -m "A catalog"
+git -C catalog push --quiet -u origin HEAD
+evaldock run quickcheck.chat --model-id org/model-in-use --url http://127.0.0.1:PORT/v1 --backend process
+evaldock publish 0 --to catalog --push
+cat >ci/nightly.yaml <<'END'
+execution: {type: process}
+target: {api_endpoint: {model_id: org/next, url: "http://127.0.0.1:PORT/v1"}}
+evaluation: {tasks: [quickcheck.chat]}
+END
+"""
+
+
+def test_the_script_for_ci_runs_judges_and_publishes(
+    tmp_path: Path, environment: Mapping[str, str], repository: None, real_wheels: object
+) -> None:
+    page = (DOCS / "how-to" / "run-in-ci.md").read_text()
+    (script,) = re.findall(r"^```sh\n(.*?)^```", page, re.M | re.S)
+    (port,) = free_ports(1)
+    with standin(f"--port {port}", port):
+        for text in (PREPARE.replace("PORT", port), script):
+            done = subprocess.run(
+                ["bash", "-euc", text],
+                cwd=tmp_path,
+                env=environment,
+                capture_output=True,
+                text=True,
+                check=False,
+            )
+            assert done.returncode == 0, done.stderr
+    assert "1 against 1: could be chance" in done.stdout
+    pushed = subprocess.run(
+        ["git", "-C", str(tmp_path / "upstream.git"), "log", "--format=%s", "-1", "main"],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert pushed.stdout == "Publish quickcheck.chat for org/next\n"
