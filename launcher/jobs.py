@@ -140,7 +140,8 @@ class RunPlan:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class JobHandle:
     """Enough to find a submitted job again from another process: its plan's key, the backend's own id, and
-    the job's directory there."""
+    the job's directory there. `native_id` is empty where a launcher ended before it learnt it: backends then
+    find the job by key and attempt."""
 
     key: str
     backend: str

@@ -114,6 +114,8 @@ class _Round:
         for row in unsure:
             state = answers[row.key].state
             if state is State.LOST:
+                if self.cancelled:
+                    self._cancel(self._unsure(row))
                 self.database.not_submitted(row.key)
             elif state is not State.UNKNOWN:
                 self.database.submitted(self._unsure(row))
@@ -167,11 +169,13 @@ class _Round:
                 self.database.note([(row.key, status)])
             elif row.stopping is None or now - row.stopping > STOP_AGAIN:
                 self.database.stop(row.key, reason)
-                handle = handle or self._unsure(row)
-                try:
-                    self.backend.cancel(handle)
-                except Unreachable as error:
-                    self._say(Path(handle.directory), f"stopping has to wait: {error.message}")
+                self._cancel(handle or self._unsure(row))
+
+    def _cancel(self, handle: JobHandle) -> None:
+        try:
+            self.backend.cancel(handle)
+        except Unreachable as error:
+            self._say(Path(handle.directory), f"stopping has to wait: {error.message}")
 
     def _stop_reason(self, row: JobRow, failed: Sequence[JobRow], now: float) -> str | None:
         if self.cancelled:
@@ -265,7 +269,10 @@ class _Round:
 
 
 def _judged(row: JobRow, status: JobStatus) -> JobStatus:
-    """A job that was asked to stop ended because of that, unless it had succeeded before."""
+    """A job that was asked to stop ended because of that, unless it had succeeded before. One that nobody
+    here asked was stopped by its machine, and may be tried again."""
+    if row.stop_reason is None and status.state is State.CANCELLED:
+        return replace(status, state=State.FAILED, reason="stopped from outside")
     if row.stop_reason is None or not status.state.terminal or status.state is State.SUCCEEDED:
         return status
     state = State.CANCELLED if row.stop_reason.startswith("stopped") else State.FAILED

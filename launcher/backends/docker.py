@@ -24,6 +24,7 @@ from launcher.jobs import JobHandle, JobPlan, JobStatus, LogChunk, RunPlan, Stat
 from launcher.script import GRACE, job_script, run_config
 
 TIMEOUT = 120
+SERVER_GRACE = 2  # seconds; a model server has nothing to save
 DEFAULT_SOCKET = "/var/run/docker.sock"
 SUBMITTED = "docker.json"
 STOPPING = ".stopping"
@@ -105,9 +106,9 @@ def collect(handle: JobHandle, destination: Path) -> Path:
     with _engine() as client:
         found = _by_role(client, handle.key, handle.attempt)
         # The evaluation's container goes first: it may still be talking to the server.
-        for role in ("job", "server"):
+        for role, grace in (("job", GRACE + 2), ("server", SERVER_GRACE)):
             if role in found:
-                _quietly(found[role].stop, timeout=GRACE + 2)
+                _quietly(found[role].stop, timeout=grace)
         if "server" in found:
             # The disk may be what ended the job.
             with suppress(OSError):
@@ -276,6 +277,9 @@ def _status(handle: JobHandle, container: Any | None, server: Any | None, seen: 
         stage = Path(handle.directory) / "stage.running"
         preparing = None if stage.exists() else "preparing"
         return JobStatus(state=State.RUNNING, reason=preparing, native=native, seen=seen)
+    if native == "created" and not handle.native_id:
+        # Its launcher ended before it could start it: submitting again does.
+        return JobStatus(state=State.LOST, reason="it was never started", native=native, seen=seen)
     if native == "created":
         return JobStatus(state=State.QUEUED, native=native, seen=seen)
     said = ended if ended is not None and ended.attempt == handle.attempt else None

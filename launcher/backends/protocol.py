@@ -32,7 +32,8 @@ class Backend(Protocol):
         """Starts the job, or adopts it where its key already stands (same key and attempt: same handle)."""
 
     def status(self, handles: Sequence[JobHandle]) -> Mapping[str, JobStatus]:
-        """By key, with one question for all of them. What can't be asked is `unknown`, never an error."""
+        """By key, with one question for all of them. What can't be asked is `unknown`, never an error. A
+        handle without a native id that nothing was started for is `lost`."""
 
     def logs(self, handle: JobHandle, since: int) -> LogChunk:
         """The job's log from byte `since` on."""

@@ -17,6 +17,7 @@ from launched import Place
 from launcher.database import Database
 from launcher.jobs import JobHandle
 from services.engine import Engine
+from services.shared import Shared
 
 
 def _process(_request: pytest.FixtureRequest) -> Place:
@@ -85,3 +86,9 @@ def database(tmp_path: Path) -> Iterator[Database]:
     opened = Database(tmp_path / "state" / "runs.db")
     yield opened
     opened.close()
+
+
+@pytest.fixture(scope="session")
+def environments(shared: Shared) -> Path:
+    """A cache that the run's tests share: making a harness's environment takes longer than using it."""
+    return shared.folder / "environments"

@@ -55,7 +55,7 @@ def start_engine(shared: Shared, folder: Path) -> dict[str, Any]:
     trouble = ""
     for driver in ("overlay2", "vfs"):  # overlay2 can't stand on another overlay file system
         engine = folder / driver
-        engine.mkdir()
+        engine.mkdir(exist_ok=True)
         sock = engine / "docker.sock"
         supervisor = start(_command(dockerd, engine, sock, driver), folder=folder, owner=shared.owner)
         failed = wait_until(lambda sock=sock: _answers(sock), supervisor=supervisor, seconds=60)  # type: ignore[misc]

@@ -1,0 +1,154 @@
+"""The launcher is killed (-9) at every step: the next command finds every job again, and none runs twice."""
+
+from __future__ import annotations
+
+import json
+import signal
+from pathlib import Path
+
+import pytest
+
+from launched import RESULTS, Place, python, supervise, until
+from launcher import handle as run_handle
+from launcher.backends import processes
+from launcher.database import Database
+from launcher.jobs import RunPlan, State
+from launcher.plan_files import plan_to_data
+from launcher.supervisor import request_stop
+from services.engine import Engine
+
+COUNT = "echo once >>{out}/count; until [ -e {out}/go ]; do sleep 0.1; done; " + RESULTS
+# Kills its own process before or after the function that it is told.
+LAUNCHER = """
+import importlib, json, os, signal, sys
+from pathlib import Path
+from launcher import handle
+from launcher.database import Database
+from launcher.plan_files import plan_from_data
+from launcher.watching import until_finished
+
+state, plan, module, name, when = sys.argv[1:]
+*outer, last = name.split(".")
+owner = importlib.import_module(module)
+for part in outer:
+    owner = getattr(owner, part)
+real = getattr(owner, last)
+
+def fatal(*args, **given):
+    if when == "after":
+        real(*args, **given)
+    os.kill(os.getpid(), signal.SIGKILL)
+
+setattr(owner, last, fatal)
+run = plan_from_data(json.loads(Path(plan).read_text()))
+database = Database(Path(state))
+database.record(run)
+handle.write(database, run)
+until_finished(database, run.run_id, {})
+"""
+STEPS = {
+    "before-record": ("launcher.database", "Database.record", "before"),
+    "after-record": ("launcher.handle", "write", "before"),
+    "before-submit": ("launcher.database", "Database.submitting", "after"),
+    "staged": ("launcher.run_directory", "write_secrets", "after"),
+    "handing-over": {
+        "process": ("launcher.backends.process", "select.select", "before"),
+        "docker": ("launcher.backends.docker", "_created", "after"),
+    },
+    "before-noting": ("launcher.database", "Database.submitted", "before"),
+    "running": ("launcher.watching", "time.sleep", "before"),
+    "before-collecting": ("launcher.backends.{}", "collect", "before"),
+    "collecting": ("launcher.backends.{}", "collect", "after"),
+}
+
+
+def killed_at(place: Place, step: str, run: RunPlan, folder: Path, database: Database) -> None:
+    plan = folder / "plan.json"
+    plan.write_text(json.dumps(plan_to_data(run)))
+    chosen = STEPS[step]
+    module, name, when = chosen[place.name] if isinstance(chosen, dict) else chosen
+    module = module.format(place.name)
+    launcher = python(LAUNCHER, str(database.path), str(plan), module, name, when)
+    _, err = launcher.communicate(timeout=60)
+    assert launcher.returncode == -signal.SIGKILL, err
+
+
+def nothing_is_left(run: RunPlan, request: pytest.FixtureRequest) -> None:
+    key = run.jobs[0].key
+    assert processes.belonging(f"{key}/") == []
+    if run.backend == "docker":
+        engine: Engine = request.getfixturevalue("docker_engine")
+        assert engine.run("ps", "--all", "--quiet", "--filter", f"label=evaldock.key={key}") == ""
+
+
+def out_of(run: RunPlan) -> Path:
+    return Path(run.directory) / run.jobs[0].directory / "artifacts"
+
+
+@pytest.mark.parametrize("step", STEPS)
+def test_every_job_is_found_again_and_runs_once(
+    place: Place, step: str, tmp_path: Path, database: Database, request: pytest.FixtureRequest
+) -> None:
+    run = place.run(tmp_path, COUNT)
+    if "collecting" in step:
+        out_of(run).mkdir(parents=True)
+        (out_of(run) / "go").touch()
+    killed_at(place, step, run, tmp_path, database)
+    if step == "before-record":
+        assert database.runs() == []
+        assert not Path(run.directory).exists()
+        return
+    out_of(run).mkdir(parents=True, exist_ok=True)
+    (out_of(run) / "go").touch()
+    (row,) = supervise(database, run)
+    assert (row.state, row.reason, row.attempt) == (State.SUCCEEDED, None, 1)
+    assert (out_of(run) / "count").read_text() == "once\n"
+    nothing_is_left(run, request)
+
+
+@pytest.mark.parametrize("step", ["before-submit", "handing-over", "before-noting", "running"])
+def test_what_was_left_behind_can_be_stopped(
+    place: Place, step: str, tmp_path: Path, database: Database, request: pytest.FixtureRequest
+) -> None:
+    run = place.run(tmp_path, COUNT)
+    killed_at(place, step, run, tmp_path, database)
+    request_stop(database, run.run_id)
+    (row,) = supervise(database, run)
+    assert (row.state, row.reason) == (State.CANCELLED, "stopped on request")
+    nothing_is_left(run, request)
+
+
+@pytest.mark.parametrize("step", ["before-noting", "running", "collecting"])
+def test_the_handle_alone_is_enough(place: Place, step: str, tmp_path: Path, database: Database) -> None:
+    run = place.run(tmp_path, COUNT)
+    out_of(run).mkdir(parents=True)
+    if step == "collecting":
+        (out_of(run) / "go").touch()
+    killed_at(place, step, run, tmp_path, database)
+    (out_of(run) / "go").touch()
+    fresh = Database(tmp_path / "fresh" / "runs.db")
+    try:
+        run_handle.adopt(fresh, Path(run.directory) / "run.json")
+        (row,) = supervise(fresh, run)
+    finally:
+        fresh.close()
+    assert (row.state, row.attempt) == (State.SUCCEEDED, 1)
+    assert (out_of(run) / "count").read_text() == "once\n"
+
+
+def test_a_job_whose_runner_was_killed_runs_again_and_only_then(
+    on_process: Place, tmp_path: Path, database: Database
+) -> None:
+    command = f"echo once >>{{out}}/count; [ -e {{out}}/go ] && {RESULTS} || while :; do sleep 0.1; done"
+    run = on_process.run(tmp_path, command, retries=1)
+    killed_at(on_process, "running", run, tmp_path, database)
+    until((out_of(run) / "count").exists)
+    (row,) = database.jobs(run.run_id)
+    handle = row.handle("process")
+    assert handle is not None
+    on_process.lost(handle)
+    (out_of(run) / "go").touch()
+    (row,) = supervise(database, run)
+    assert (row.state, row.attempt) == (State.SUCCEEDED, 2)
+    assert (out_of(run) / "count").read_text() == "once\nonce\n"
+    assert processes.belonging(f"{row.key}/") == []
