@@ -16,7 +16,7 @@ from generator.site.exports import address_file
 from generator.site.fingerprints import Records, fingerprint, of_our_code
 from generator.site.history import ChangeLog
 from generator.site.registries import registry_page
-from generator.site.results.result_pages import task_section
+from generator.site.results.section import section
 from generator.site.results.shown import MODELS, Results
 from generator.site.settings import Settings
 from generator.site.templating import Place, Templates
@@ -93,7 +93,7 @@ class Site:
             run=_RunCommands.of(endpoint, task, self.settings.workflow),
             endpoint=endpoint,
             command=rendered_example(task, endpoint),
-            results=task_section(self, harness, task),
+            measured=section(self.results, harness, task, page),
             shares_command=harness.command is not None and task.command == harness.command,
             previous=harness.tasks[position - 1] if position else None,
             next=harness.tasks[position + 1] if position + 1 < len(harness.tasks) else None,

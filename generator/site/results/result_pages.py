@@ -7,8 +7,6 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from markupsafe import Markup
-
 from catalog import exporters
 from catalog.comparison import row_data
 from catalog.csv_text import csv_file
@@ -17,7 +15,7 @@ from generator.site.addresses import ROOT
 from generator.site.fingerprints import fingerprint, of_our_code
 from generator.site.page import Makers, Page
 from generator.site.results import shown
-from generator.site.results.plots import dot_plot, history
+from generator.site.results.section import results_of
 from generator.site.results.shown import MODELS, model_page, pair_page, record_page
 from generator.site.text import plain, shorten
 
@@ -57,33 +55,11 @@ def result_pages(site: Site) -> Iterator[Page]:
         yield Page(page, everything, title, parents, partial(_record, site, one), _record_beside(one))
 
 
-def task_section(site: Site, harness: Harness, task: Task) -> Markup:
-    """The task page's part about results; empty where nobody has measured it."""
-    boards = site.results.boards(harness, task)
-    if not boards:
-        return Markup()
-    section = site.render(
-        "task_results",
-        site.addresses.task(task),
-        boards=boards,
-        drawings={board.id: dot_plot(board) for board in boards},
-        histories={board.id: history(board) for board in boards},
-        files=_files(_task_results(site, task)),
-        model_page=model_page,
-        record_page=record_page,
-    )
-    return Markup(section)  # noqa: S704 # a template's own output, which escapes what enters it
-
-
 def task_beside(site: Site, harness: Harness, task: Task) -> Makers:
     boards = site.results.boards(harness, task)
     if not boards:
         return {}
-    return _beside(_task_results(site, task), list(shown.board_rows(boards)), shown.BOARD_COLUMNS)
-
-
-def _task_results(site: Site, task: Task) -> str:
-    return f"{site.addresses.task(task)}.results"
+    return _beside(results_of(site.addresses.task(task)), list(shown.board_rows(boards)), shown.BOARD_COLUMNS)
 
 
 def _models(site: Site) -> str:
