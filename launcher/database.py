@@ -59,6 +59,7 @@ MIGRATIONS = (
     """,
 )
 
+MOUNTS = Path("/proc/self/mounts")
 _NETWORK_NAMES = {"nfs", "nfs4", "cifs", "smb3", "smbfs", "afs", "ceph", "lustre", "gpfs", "beegfs", "9p"}
 
 
@@ -207,9 +208,10 @@ class Database:
 
     def resolve(self, prefix: str) -> str:
         """The run that `prefix` begins. Raises NotFound for none, UsageError listing several."""
-        pattern = prefix.replace("\\", "").replace("%", "").replace("_", "") + "%"
+        # What begins with it lies between it and it with the greatest character behind.
         rows = self._connection.execute(
-            "SELECT run_id FROM runs WHERE run_id LIKE ? ORDER BY created DESC LIMIT 6", (pattern,)
+            "SELECT run_id FROM runs WHERE run_id BETWEEN ? AND ? ORDER BY created DESC LIMIT 6",
+            (prefix, f"{prefix}\U0010ffff"),
         ).fetchall()
         found = [str(row["run_id"]) for row in rows]
         if prefix in found:
@@ -372,9 +374,9 @@ def _refuse_network(folder: Path) -> None:
 
 
 def _file_system(folder: Path) -> str:
-    """The type of the mount that holds `folder`, by /proc/self/mounts; '' where there is none."""
+    """The type of the mount that holds `folder`; '' where nobody knows."""
     try:
-        lines = Path("/proc/self/mounts").read_text().splitlines()
+        lines = MOUNTS.read_text().splitlines()
     except OSError:
         return ""
     where = str(folder.resolve())
