@@ -14,7 +14,7 @@ from dataclasses import dataclass, replace
 from generator.layers.facts import LayerFacts, Node, NodeKind
 from generator.layers.limits import LimitPassed
 from generator.layers.pattern import DEEP, Pattern, literal_name, part_matches
-from generator.layers.stack import Seen, Stack, View
+from generator.layers.stack import Stack, View
 
 # Linux follows this many links before it answers ELOOP.
 MAX_HOPS = 40
@@ -136,7 +136,7 @@ class _Resolver:
             self._unknown.add(seen.layer)
         if seen.node.kind is NodeKind.DIRECTORY:
             if not after.at_end:
-                self._now.append(self._inside(after, name, seen))
+                self._now.append(self._inside(after, name))
         elif seen.node.kind is NodeKind.SYMLINK:
             self._follow(after, seen.node.target)
         elif after.at_end and seen.node.kind is NodeKind.FILE:
@@ -160,12 +160,12 @@ class _Resolver:
             if seen.node is None:
                 continue
             if seen.node.kind is NodeKind.DIRECTORY:
-                self._now.append(self._inside(after, name, seen))
+                self._now.append(self._inside(after, name))
             elif seen.node.kind is NodeKind.SYMLINK:
                 self._follow(replace(after, origin=path), seen.node.target, later=True)
 
-    def _inside(self, after: _Walk, name: str, seen: Seen) -> _Walk:
-        return replace(after, view=self._stacks[after.region].enter(after.view, name, seen.layer))
+    def _inside(self, after: _Walk, name: str) -> _Walk:
+        return replace(after, view=self._stacks[after.region].enter(after.view, name))
 
     def _names(self, walk: _Walk) -> Sequence[str]:
         names, unknown = self._stacks[walk.region].names(walk.view)

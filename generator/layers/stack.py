@@ -60,10 +60,10 @@ class Stack:
                 break
         return Seen(None, -1, True, frozenset(past))
 
-    def enter(self, view: View, name: str, found_in: int) -> View:
-        """The directory that `look` found in layer `found_in`."""
+    def enter(self, view: View, name: str) -> View:
+        """The directory that `look` found there."""
         path = view.child(name)
-        return View(path, self._floor(path, found_in, view.floor), view.top)
+        return View(path, self._floor(path, view.top, view.floor), view.top)
 
     def names(self, view: View) -> tuple[Sequence[str], frozenset[int]]:
         """Names that may be in the directory (a `look` decides), and the layers that may add to them."""

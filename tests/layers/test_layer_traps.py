@@ -106,6 +106,15 @@ def test_a_file_over_a_directory_and_back_within_one_tar() -> None:
     assert files(layer) == {}
 
 
+def test_a_marker_counts_whatever_its_own_layer_does_next() -> None:
+    layer = tar(
+        member("opt/metadata/x/.wh..wh..opq"),
+        member("opt/metadata"),
+        member("opt/metadata/y/framework.yml", b"two"),
+    )
+    assert files(ONE, layer) == {Y: b"two"}
+
+
 def test_an_upper_directory_link_redirects() -> None:
     share = tar(member("usr/share/meta/x/framework.yml", b"there"))
     for target in ("/usr/share/meta", "../usr/share/meta", "../../../usr/./share//meta/"):
