@@ -1,6 +1,6 @@
 """What quickcheck is measured against: the same requests by aiohttp alone, so many at a time, nothing kept.
 
-    bare_client.py URL REQUESTS AT_ONCE
+bare_client.py URL REQUESTS AT_ONCE
 """
 
 from __future__ import annotations

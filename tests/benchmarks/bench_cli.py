@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from benchmarks.measuring import BUILD, EVALDOCK, Measured, Sample, alternate, command
-from benchmarks.peers import NEL, NEL_PYTHON, nel_with, need_nel, real_catalog
+from benchmarks.peers import NEL, NEL_PYTHON, need_nel, nel_with, real_catalog
 from benchmarks.reporting import Report, Table, compared, times
 from synthetic import make_catalog
 
@@ -39,7 +39,9 @@ def run() -> Report:
         },
         rounds=ROUNDS,
     )
-    report.tables.append(compared(f"`ls tasks`, the {tasks} tasks that the other tool comes with", list(listed.values())))
+    report.tables.append(
+        compared(f"`ls tasks`, the {tasks} tasks that the other tool comes with", list(listed.values()))
+    )
     _ratio(report, f"`ls tasks` at {tasks}", listed, 8)
 
     report.tables.append(_large())

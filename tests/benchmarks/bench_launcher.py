@@ -147,9 +147,9 @@ def _planning(folder: Path) -> Table:
         [*fewer.values(), *many.values()],
         counts=("seconds without imports",),
         note=(
-            "nemo-evaluator-launcher also writes each job's script at this point; evaldock does when it submits. "
-            "That tool records the whole configuration with each job, so that its time grows with the square of "
-            f"their number: {JOBS:,} jobs took it minutes, too long for this table."
+            "nemo-evaluator-launcher also writes each job's script at this point; evaldock does when it submits "
+            "the job. That tool records the whole configuration with each job, so that its time grows with the "
+            f"square of their number: {JOBS:,} jobs took it minutes, too long for this table."
         ),
     )
 
@@ -160,8 +160,12 @@ def _listing(folder: Path) -> Table:
     _nel(folder, "fill", RUNS, folder / "one.json")
     listed = alternate(
         {
-            "evaldock ls runs": lambda: command([EVALDOCK, "ls", "runs"], environment=_evaldock_state(folder)),
-            "nemo-evaluator-launcher ls runs": lambda: command([NEL, "ls", "runs"], environment=_nel_state(folder)),
+            "evaldock ls runs": lambda: command(
+                [EVALDOCK, "ls", "runs"], environment=_evaldock_state(folder)
+            ),
+            "nemo-evaluator-launcher ls runs": lambda: command(
+                [NEL, "ls", "runs"], environment=_nel_state(folder)
+            ),
             "evaldock ls runs --limit 20": lambda: command(
                 [EVALDOCK, "ls", "runs", "--limit", "20"], environment=_evaldock_state(folder)
             ),
@@ -202,7 +206,7 @@ def _task(known: Sequence[str], number: int) -> Mapping[str, Any]:
 
 
 def _evaldock(folder: Path, what: str, *given: str) -> Sample:
-    arguments = [PYTHON, OWN_SCRIPT, what, *given, folder, real_catalog()]
+    arguments: list[str | Path] = [PYTHON, OWN_SCRIPT, what, *given, folder, real_catalog()]
     return _with_inner(command(arguments, environment=_evaldock_state(folder)))
 
 

@@ -11,7 +11,6 @@ import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 ROOT = Path(__file__).parents[2]
 BUILD = ROOT / "build" / "bench"
@@ -109,9 +108,7 @@ def command(
     if process.returncode not in exit_codes:
         shown = " ".join(map(str, arguments))
         raise RuntimeError(f"{shown}\nended with {process.returncode}\n{said[-1000:]}\n{complained[-3000:]}")
-    return Sample(
-        wall=wall, cpu=usage.ru_utime + usage.ru_stime + after - before, peak=watch.peak, said=said
-    )
+    return Sample(wall=wall, cpu=usage.ru_utime + usage.ru_stime + after - before, peak=watch.peak, said=said)
 
 
 def small_environment(more: Mapping[str, str] | None = None) -> dict[str, str]:
@@ -135,7 +132,7 @@ def home() -> Path:
 class _Watch:
     """The most memory that a process and its children had resident at one time, in bytes.
 
-    Read from /proc, since what the system reports at the end counts the memory of whoever started the process.
+    Read from /proc, since what the system reports at the end counts whoever started the process, too.
     """
 
     def __init__(self, pid: int) -> None:
@@ -153,8 +150,12 @@ class _Watch:
         self._thread.join()
 
     def _look(self) -> None:
+        before = {self._pid}
         while True:
-            self.peak = max(self.peak, sum(_high_water(pid) for pid in _tree(self._pid)))
+            # A child that was only just forked still has its parent's memory.
+            now = set(_tree(self._pid))
+            self.peak = max(self.peak, sum(_high_water(pid) for pid in now & before))
+            before = now | {self._pid}
             if self._ended.wait(_LOOK_EVERY):
                 return
 
@@ -196,5 +197,3 @@ def _read(path: Path) -> str:
         return path.read_text()
     except OSError:
         return ""  # it has ended meanwhile
-
-

@@ -1,11 +1,11 @@
-"""Runs parts of the real nemo-evaluator-launcher 0.2.6 in its own environment, and prints what they cost as JSON.
+"""Runs parts of the real nemo-evaluator-launcher 0.2.6 in its own environment; prints what they cost as JSON.
 
-    nel_script.py extract LIMIT IMAGE…    reads framework.yml out of images on loopback (LIMIT: bytes, or none)
+    nel_script.py extract LIMIT IMAGE…    reads framework.yml out of images on loopback (LIMIT: bytes or none)
     nel_script.py plan FILE               plans the run that FILE configures, records it, starts nothing
     nel_script.py fill COUNT CONFIG       records COUNT runs of one job
 
-`extract` changes one thing: that tool only speaks https, the registry of a measurement only http. `plan` stands
-in for the shell scripts that the tool would start. All times leave the imports out.
+`extract` changes one thing: that tool only speaks https, the registry of a measurement only http. `plan`
+stands in for the shell scripts that the tool would start. All times leave the imports out.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ import importlib
 import json
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +22,8 @@ PACKAGE = "nemo_evaluator_launcher"
 
 
 def main(what: str, *given: str) -> None:
-    found = {"extract": extract, "plan": plan, "fill": fill}[what](*given)
+    known: dict[str, Callable[..., dict[str, Any]]] = {"extract": extract, "plan": plan, "fill": fill}
+    found = known[what](*given)
     sys.__stdout__.write(json.dumps(found))  # type: ignore[union-attr]
 
 
@@ -68,7 +70,11 @@ def fill(count: str, file: str) -> dict[str, Any]:
     config = json.loads(Path(file).read_text())
     for number in range(int(count)):
         run = f"{number:016x}"
-        data = {"output_dir": f"/runs/{run}", "container": f"client-{run}", "eval_image": "registry.example/a:1"}
+        data = {
+            "output_dir": f"/runs/{run}",
+            "container": f"client-{run}",
+            "eval_image": "registry.example/a:1",
+        }
         database.ExecutionDB().write_job(
             database.JobData(run, f"{run}.0", 1.7e9 + number, "local", data, config)
         )

@@ -24,7 +24,8 @@ _PIECE = 3 << 20  # what a window of a layer in a registry has
 
 
 def main(what: str, *given: str) -> None:
-    found = {"plan": plan, "fill": fill, "scan": scan}[what](*given)
+    known: dict[str, Callable[..., dict[str, Any]]] = {"plan": plan, "fill": fill, "scan": scan}
+    found = known[what](*given)
     print(json.dumps(found))
 
 
@@ -53,7 +54,9 @@ def fill(count: str, name: str, folder: str, catalog: str) -> dict[str, Any]:
     database = Database()
     for _ in range(int(count)):
         identity = run_id.new()
-        jobs = [dataclasses.replace(job, key=f"{identity}-{job.index:03d}", run_id=identity) for job in one.jobs]
+        jobs = [
+            dataclasses.replace(job, key=f"{identity}-{job.index:03d}", run_id=identity) for job in one.jobs
+        ]
         database.record(dataclasses.replace(one, run_id=identity, jobs=tuple(jobs)))
     database.close()
     return {}
@@ -64,7 +67,13 @@ def _plan(name: str, folder: str, catalog: str) -> Any:
 
     options: dict[str, Any] = dict.fromkeys(("url", "api_key_name", "backend", "limit"))
     made, _ = planning.plan(
-        [], Path(folder), name, [], {**options, "models": ()}, output_dir=Path(folder), catalog_dir=Path(catalog)
+        [],
+        Path(folder),
+        name,
+        [],
+        {**options, "models": ()},
+        output_dir=Path(folder),
+        catalog_dir=Path(catalog),
     )
     return made
 

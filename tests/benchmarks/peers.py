@@ -47,7 +47,18 @@ def nel_with(catalog: Path, folder: Path) -> Path:
     if not package.exists():
         shutil.copytree(nel_package(), package)
         resources = package / "resources"
-        command([EVALDOCK, "convert", "--to", "nel", "--output", resources / "all_tasks_irs.yaml", "--catalog", catalog])
+        command(
+            [
+                EVALDOCK,
+                "convert",
+                "--to",
+                "nel",
+                "--output",
+                resources / "all_tasks_irs.yaml",
+                "--catalog",
+                catalog,
+            ]
+        )
         shutil.copyfile(catalog / "mapping.toml", resources / "mapping.toml")
         command([NEL_PYTHON, "-m", "compileall", "-q", package])
     return folder

@@ -1,4 +1,4 @@
-"""What a group of measurements says: tables and targets, on the terminal and in docs/reference/benchmarks.md."""
+"""What a group of measurements says: tables and targets, printed and in docs/reference/benchmarks.md."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ class Report:
 def compared(
     title: str, measured: Sequence[Measured], *, counts: Sequence[str] = (), note: str = ""
 ) -> Table:
-    """A row for each contestant; the first one is what the ratios are taken of. `counts` are further columns."""
+    """A row for each contestant, the ratios to the first one. `counts` are further columns."""
     first = measured[0]
     rows = []
     for one in measured:
