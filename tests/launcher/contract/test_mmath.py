@@ -1,0 +1,70 @@
+"""A harness that nobody here wrote, with its own data, through every backend: real code, real scores."""
+
+from __future__ import annotations
+
+import json
+import zipfile
+from pathlib import Path
+
+import pytest
+
+from catalog.models import Catalog
+from launched import Place, changed, supervise
+from launcher import results_file
+from launcher.database import Database
+from launcher.jobs import State
+from planned_runs import HARNESSES, harness, plan
+from services.pypi import RealWheels
+from standins import standin, stats
+
+# Two minutes where nothing of it is kept from an earlier run: packages, base image, image.
+pytestmark = pytest.mark.timeout(1500)
+
+
+def described(wheels: RealWheels) -> Catalog:
+    (wheel,) = (path for path in wheels.harnesses if "mmath" in path.name)
+    with zipfile.ZipFile(wheel) as file:
+        text = file.read("core_evals/mmath/framework.yml").decode()
+    packages = ("./harnesses/mmath/requirements.txt",)
+    return Catalog(
+        root=str(HARNESSES.parent), mapping_sha256="", harnesses=(harness(text, packages=packages),)
+    )
+
+
+def test_mmath_scores_the_stand_in(
+    place: Place,
+    tmp_path: Path,
+    database: Database,
+    request: pytest.FixtureRequest,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("EVALDOCK_CACHE", str(request.getfixturevalue("environments")))
+    wheels: RealWheels = request.getfixturevalue("real_wheels")
+    environ = {"STANDIN_KEY": "only-for-the-stand-in"}
+    with standin(tmp_path) as url:
+        run = plan(
+            {
+                "execution": {"type": place.name, **({"network": "host"} if place.image else {})},
+                "target": {"api_endpoint": {"model_id": "m/é", "url": url, "api_key_name": "STANDIN_KEY"}},
+                "evaluation": {"tasks": [{"name": "mmath_en", "params": {"limit_samples": 3}}]},
+            },
+            environ=environ,
+            directory=tmp_path / "run",
+            of=described(wheels),
+        )
+        if place.image:
+            run = changed(run, image=request.getfixturevalue("harness_image")(HARNESSES / "mmath"))
+        database.record(run)
+        (row,) = supervise(database, run, environ)
+        folder = Path(run.directory) / run.jobs[0].directory
+        log = (folder / "logs" / "job.log").read_text()
+        assert (row.state, row.reason) == (State.SUCCEEDED, None), log[-3000:]
+        assert stats(url)["requests"] >= 3
+    metrics = results_file.read(folder / "artifacts").metrics
+    assert {"MMATH", "AIME2024"} == {metric.name.split("/")[0] for metric in metrics}
+    assert all(0 <= metric.value <= 1 for metric in metrics)
+    given = json.loads((folder / "artifacts" / "run_config.yml").read_bytes())
+    assert given["config"]["params"]["limit_samples"] == 3
+    if place.name == "process":
+        installed = json.loads((folder / "packages.json").read_bytes())
+        assert (installed["nvidia-mmath"], installed["nemo-evaluator"]) == ("26.3", "0.2.8")
