@@ -50,3 +50,9 @@ def own_environment(monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.Te
         monkeypatch.setenv(f"GIT_{role}_NAME", "Test")
         monkeypatch.setenv(f"GIT_{role}_EMAIL", "test@example.invalid")
     return home
+
+
+def pytest_make_parametrize_id(val: object, argname: str) -> str | None:
+    """Bytes don't become names of tests: archives made while collecting hold the time, and xdist's workers must
+    agree on every name."""
+    return argname if isinstance(val, bytes) and len(val) > 20 else None
