@@ -53,6 +53,6 @@ def own_environment(monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.Te
 
 
 def pytest_make_parametrize_id(val: object, argname: str) -> str | None:
-    """Bytes don't become names of tests: archives made while collecting hold the time, and xdist's workers must
-    agree on every name."""
+    """Bytes don't become names of tests: an archive made while collecting holds the time, and the workers of
+    xdist must agree on every name."""
     return argname if isinstance(val, bytes) and len(val) > 20 else None
