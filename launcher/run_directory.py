@@ -7,6 +7,7 @@ earlier ones left).
 
 from __future__ import annotations
 
+import dataclasses
 import fcntl
 import json
 import os
@@ -16,6 +17,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+from launcher.jobs import JobPlan
 
 HANDLE = "run.json"
 JOB = "job.json"
@@ -96,10 +99,12 @@ def mark(job: Path, stage: str, **more: Any) -> None:
     write_json(job / f"stage.{stage}", {"time": timestamp(), **more})
 
 
-def begin_attempt(job: Path, attempt: int) -> None:
-    """Makes the job's folders, and moves what the attempt before left out of the way. Can be repeated."""
+def begin_attempt(job: Path, plan: JobPlan, attempt: int) -> None:
+    """Makes the job's folders, writes its plan into them, and moves what the attempt before left out of the
+    way. Can be repeated."""
     for folder in (LOGS, ARTIFACTS):
         (job / folder).mkdir(parents=True, exist_ok=True)
+    write_json(job / JOB, {**dataclasses.asdict(plan), "attempt": attempt})
     # Given back before the end is written: a job that fills the disk can still say so.
     write_bytes(job / RESERVE, b"." * 32768)
     if attempt == 1:

@@ -128,7 +128,7 @@ def _script(job: JobPlan, attempt: int) -> str:
 
 
 def _stage(job: JobPlan, folder: Path, attempt: int, secrets: Mapping[str, str]) -> None:
-    files.begin_attempt(folder, attempt)
+    files.begin_attempt(folder, job, attempt)
     (folder / STOPPING).unlink(missing_ok=True)
     files.write_bytes(folder / files.SCRIPT, _script(job, attempt).encode())
     files.write_bytes(folder / files.RUN_CONFIG, run_config(job))

@@ -93,14 +93,14 @@ def _with_uv(uv: str, target: Path, requirements: list[str]) -> str:
     _run([uv, "venv", "--quiet", "--python", sys.executable, str(target)])
     # Folders are copied, not linked: the environment must not change with them.
     _run([uv, "pip", "install", "--quiet", "--python", python, *requirements])
-    return _run([uv, "pip", "freeze", "--quiet", "--python", python])
+    return _run([uv, "pip", "list", "--quiet", "--format", "freeze", "--python", python])
 
 
 def _with_pip(target: Path, requirements: list[str]) -> str:
     pip = [str(target / "bin" / "python"), "-m", "pip", "--disable-pip-version-check", "--no-input"]
     _run([sys.executable, "-m", "venv", str(target)])
     _run([*pip, "install", "--quiet", *requirements])
-    return _run([*pip, "freeze"])
+    return _run([*pip, "list", "--format", "freeze"])
 
 
 def _uv() -> str | None:

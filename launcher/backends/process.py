@@ -92,7 +92,7 @@ def _results(run: RunPlan, job: JobPlan) -> str:
 
 
 def _stage(run: RunPlan, job: JobPlan, folder: Path, attempt: int, secrets: Mapping[str, str]) -> None:
-    files.begin_attempt(folder, attempt)
+    files.begin_attempt(folder, job, attempt)
     files.write_bytes(
         folder / files.SCRIPT, job_script(job, results=_results(run, job), attempt=attempt).encode()
     )

@@ -178,7 +178,8 @@ def test_collecting_is_repeated_and_goes_on_after_an_interruption(place: Place, 
     assert place.backend.collect(handle, destination) == destination
     assert place.backend.collect(handle, destination) == destination
     assert place.backend.collect(handle, here) == here
-    for name in ("exit.json", "artifacts/results.yml", "logs/job.log"):
+    assert json.loads((here / "job.json").read_text())["key"] == handle.key
+    for name in ("job.json", "exit.json", "artifacts/results.yml", "logs/job.log"):
         assert (destination / name).read_bytes() == (here / name).read_bytes()
 
 
