@@ -13,7 +13,7 @@ import zlib
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import IO, Any, cast
 
 from benchmarks.measuring import BUILD, ROOT
 
@@ -60,7 +60,7 @@ def layer(name: str, content: Callable[[], Content], *, level: int = 6) -> Layer
     with fresh.open("wb") as file:
         packed = _Packed(file, level)
         members = 0
-        with tarfile.open(fileobj=packed, mode="w|", bufsize=1 << 20) as archive:
+        with tarfile.open(fileobj=cast(IO[bytes], packed), mode="w|", bufsize=1 << 20) as archive:
             for path, data in content():
                 info = tarfile.TarInfo(path)
                 info.size = len(data)

@@ -1,14 +1,15 @@
 """A reverse proxy on loopback, before a registry: it adds latency, asks for tokens, counts.
 
-Plain HTTP/1.1. With `tokens` it does as public registries do: whoever has no token for a repository gets 401 and
-the address where anybody gets one. Each new connection and each request waits `latency` seconds, as a round trip would take; the
-bandwidth isn't limited. Bodies of answers are passed on as they come.
+Plain HTTP/1.1. With `tokens` it does as public registries do: whoever has no token for a repository gets 401
+and the address where anybody gets one. Each new connection and each request waits `latency` seconds, as a round
+trip would take; the bandwidth isn't limited. Bodies of answers are passed on as they come.
 """
 
 from __future__ import annotations
 
 import contextlib
 import json
+import re
 import socket
 import threading
 import time
@@ -19,6 +20,7 @@ from typing import Self
 from urllib.parse import parse_qs, urlsplit
 
 _PIECE = 1 << 18
+_ROUTE = re.compile(rb"/v2/(?P<repository>.+?)/(?:manifests|blobs|referrers|tags)/")
 _METHODS = (b"GET ", b"HEAD ", b"POST ", b"PUT ", b"PATCH ", b"DELETE ")
 
 
@@ -85,7 +87,8 @@ class Proxy:
 
     def _token(self, path: bytes, head: bytes) -> bytes:
         """The answer where the proxy itself gives one. A token is a repository's name in hexadecimal."""
-        repository = path.removeprefix(b"/v2/").partition(b"/manifests/")[0].partition(b"/blobs/")[0]
+        found = _ROUTE.match(path)
+        repository = found["repository"] if found else b""
         if path.startswith(b"/token"):
             scope = parse_qs(urlsplit(path.decode()).query).get("scope", ["repository::pull"])[0]
             repository = scope.split(":")[1].encode()
