@@ -104,9 +104,12 @@ stage running
 {body}\
 """
 
+# A backend that has no image says by EVALDOCK_CONTRACT whether the harness brought the contract's runner: one
+# that happens to be on the machine is not the harness's.
 _BODY = """\
-if command -v nemo-evaluator >/dev/null 2>&1; then
-  nemo-evaluator run_eval --run_config {run_config} --output_dir {results} &
+contract=${{EVALDOCK_CONTRACT-nemo-evaluator}}
+if [ -n "$contract" ] && command -v "$contract" >/dev/null 2>&1; then
+  "$contract" run_eval --run_config {run_config} --output_dir {results} &
 else
   sh -c {command} &
 fi

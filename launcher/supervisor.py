@@ -19,7 +19,7 @@ from catalog.errors import EvaldockError, InvalidInput, NotFound, Refused, Unrea
 from launcher import handle as run_handle
 from launcher import results_file
 from launcher import run_directory as files
-from launcher.backends.protocol import Backend, load
+from launcher.backends.protocol import Backend, NotSent, load
 from launcher.database import Database, JobRow
 from launcher.jobs import JobHandle, JobPlan, JobStatus, RunPlan, State
 from launcher.secrets import redact, resolve, values_of
@@ -240,6 +240,8 @@ class _Round:
                 reason=self._redacted(str(error)),
                 not_before=time.time() + first_pause(self.environ),
             )
+            if isinstance(error, NotSent) and row.submitting is None:
+                self.database.not_submitted(row.key)
             return 0
         except (NotFound, Refused, EvaldockError, OSError) as error:
             reason = self._redacted(f"not submitted: {error}")

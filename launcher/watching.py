@@ -40,21 +40,22 @@ def until_finished(
         time.sleep(pause)
 
 
-def detach(run_id: str, state_folder: Path) -> int:
-    """Starts a supervisor for the run in a session of its own; its process id. What it says goes to a log
+def detach(run_id: str, state_folder: Path) -> None:
+    """Leaves a supervisor for the run in a session of its own, nobody's child. What it says goes to a log
     beside the database."""
     log = state_folder / "supervisors" / f"{run_id}.log"
     log.parent.mkdir(parents=True, exist_ok=True)
+    supervisor = [sys.executable, "-m", "catalog.cli", "tick", "--loop", run_id]
     with log.open("ab") as output:
-        started = subprocess.Popen(
-            [sys.executable, "-m", "catalog.cli", "tick", "--loop", run_id],
+        subprocess.run(
+            ["/bin/sh", "-c", '"$@" &', "sh", *supervisor],
             stdin=subprocess.DEVNULL,
             stdout=output,
             stderr=output,
             start_new_session=True,
             env={**os.environ, "EVALDOCK_STATE": str(state_folder)},
+            check=True,
         )
-    return started.pid
 
 
 def progress_of(plan: RunPlan, row: JobRow) -> Progress | None:

@@ -20,12 +20,14 @@ from catalog.errors import NotFound, Refused, Unreachable, UsageError
 from launcher import run_directory as files
 from launcher.backends import docker_arguments as arguments
 from launcher.backends.docker_arguments import ATTEMPT, KEY, ROLE
+from launcher.backends.protocol import NotSent
 from launcher.jobs import JobHandle, JobPlan, JobStatus, LogChunk, RunPlan, State
 from launcher.script import GRACE, job_script, run_config
 
 TIMEOUT = 120
 SERVER_GRACE = 2  # seconds; a model server has nothing to save
 DEFAULT_SOCKET = "/var/run/docker.sock"
+_START = "start Docker or Podman's socket, or say where it is with DOCKER_HOST"
 SUBMITTED = "docker.json"
 STOPPING = ".stopping"
 
@@ -347,15 +349,15 @@ def _engine() -> Iterator[Any]:
         yield _client(host)
     except docker.errors.APIError as error:
         raise Unreachable(f"the container engine answered {error.explanation or error}") from None
-    except (docker.errors.DockerException, requests.RequestException, ConnectionError) as error:
+    except (docker.errors.DockerException, requests.RequestException) as error:
         raise Unreachable(
             f"no container engine answers{f' at {host}' if host else ''}: {error}",
-            hint="start Docker or Podman's socket, or say where it is with DOCKER_HOST",
+            hint=_START,
         ) from None
 
 
 def _knock(host: str) -> None:
-    """Raises ConnectionError where nobody listens: the SDK would say less, and leave a socket open."""
+    """Raises NotSent where nobody listens: the SDK would say less, and leave a socket open."""
     if host and not host.startswith("unix://"):
         return
     path = host.removeprefix("unix://") or DEFAULT_SOCKET
@@ -363,7 +365,9 @@ def _knock(host: str) -> None:
         try:
             probe.connect(path)
         except OSError as error:
-            raise ConnectionError(f"{path}: {error.strerror or error}") from None
+            raise NotSent(
+                f"no container engine answers at {host or path}: {error.strerror or error}", hint=_START
+            ) from None
 
 
 @cache

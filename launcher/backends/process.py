@@ -18,6 +18,7 @@ from typing import Any
 from catalog.errors import Unreachable
 from launcher import run_directory as files
 from launcher.backends import process_runner, processes
+from launcher.backends.protocol import NotSent
 from launcher.jobs import JobHandle, JobPlan, JobStatus, LogChunk, RunPlan, State
 from launcher.script import job_script, run_config
 
@@ -134,7 +135,7 @@ def _start(folder: Path, attempt: int, lock: int) -> Mapping[str, Any]:
         select.select([reading], [], [], START_TIMEOUT)
     state = _state(folder, attempt)
     if state is None:
-        raise Unreachable(
+        raise NotSent(
             "the job's runner did not start",
             place=str(folder / "runner.log"),
             hint="this file has what it printed",

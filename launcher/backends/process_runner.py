@@ -105,11 +105,11 @@ class _Runner:
     def _environment(self) -> dict[str, str]:
         """Only what the job was given, and what any program needs to start."""
         packages, root = self.plan["packages"], Path(self.plan["root"])
-        bin_folder = ""
+        bin_folder, contract = "", Path()
         if packages:
             venv = environments.ensure(packages, root, self._log)
             files.write_json(self.job / "packages.json", environments.installed(venv))
-            bin_folder = f"{venv / 'bin'}:"
+            bin_folder, contract = f"{venv / 'bin'}:", venv / "bin" / "nemo-evaluator"
         home = self.job / "home"
         home.mkdir(exist_ok=True)
         return {
@@ -117,6 +117,7 @@ class _Runner:
             "HOME": str(home),
             "LANG": "C.UTF-8",
             "PYTHONUNBUFFERED": "1",
+            "EVALDOCK_CONTRACT": str(contract) if contract.is_file() else "",
             **{name: os.environ[name] for name in self.plan["runtime"] if name in os.environ},
         }
 

@@ -12,7 +12,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any, Protocol, cast
 
-from catalog.errors import UsageError
+from catalog.errors import Unreachable, UsageError
 from launcher.jobs import JobHandle, JobPlan, JobStatus, LogChunk, RunPlan
 
 MODULES: Mapping[str, str] = MappingProxyType(
@@ -24,12 +24,21 @@ MODULES: Mapping[str, str] = MappingProxyType(
 )
 
 
+class NotSent(Unreachable):
+    """Submitting ended before anything could have reached the backend: another try is safe, and there is
+    nothing to stop."""
+
+
 class Backend(Protocol):
     def plan(self, run: RunPlan, job: JobPlan) -> Mapping[str, Any]:
         """Exactly what `submit` would send, as plain data with secrets by name. Pure: no network, no disk."""
 
     def submit(self, run: RunPlan, job: JobPlan, attempt: int, secrets: Mapping[str, str]) -> JobHandle:
-        """Starts the job, or adopts it where its key already stands (same key and attempt: same handle)."""
+        """Starts the job, or adopts it where its key already stands (same key and attempt: same handle).
+
+        Raises Unreachable where a later try may do better (NotSent where nobody has heard of this one), and
+        other errors where none will.
+        """
 
     def status(self, handles: Sequence[JobHandle]) -> Mapping[str, JobStatus]:
         """By key, with one question for all of them. What can't be asked is `unknown`, never an error. A

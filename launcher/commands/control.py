@@ -25,6 +25,7 @@ def kill(*, runs: tuple[str, ...], no_wait: bool) -> int:
       evaldock kill 0mg4
       evaldock kill 0mg4 0mh1 --no-wait
     """
+    from launcher.commands.views import Watch  # noqa: PLC0415
     from launcher.supervisor import request_stop, tick  # noqa: PLC0415
     from launcher.watching import until_finished  # noqa: PLC0415
 
@@ -34,9 +35,15 @@ def kill(*, runs: tuple[str, ...], no_wait: bool) -> int:
             request_stop(opened, run_id)
             tick(opened, run_id, os.environ)
         for run_id in chosen:
-            rows = opened.jobs(run_id) if no_wait else until_finished(opened, run_id, os.environ)
+            if no_wait:
+                out(f"{run_id}: asked to stop")
+                continue
+            # Says what it waits for: a backend that can't be reached, a last checkpoint.
+            watch = Watch(opened.plan(run_id))
+            rows = until_finished(opened, run_id, os.environ, seen=watch)
+            watch.close()
             stopped = sum(1 for row in rows if row.state is State.CANCELLED)
-            out(f"{run_id}: {'asked to stop' if no_wait else f'{stopped} of {len(rows)} jobs cancelled'}")
+            out(f"{run_id}: {stopped} of {len(rows)} jobs cancelled")
     return 0
 
 

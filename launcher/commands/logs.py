@@ -69,7 +69,8 @@ class _Tail:
 
     def __init__(self, opened: Database, prefixed: bool) -> None:
         self.opened, self.prefixed, self.moved = opened, prefixed, False
-        self.cursors: dict[str, int] = {}
+        # By job and attempt: another attempt has a log of its own.
+        self.cursors: dict[tuple[str, int], int] = {}
         self.torn: dict[str, bytes] = {}
 
     def print(self, plan: RunPlan, row: JobRow) -> None:
@@ -79,11 +80,12 @@ class _Tail:
         if handle is None:
             return
         while True:
-            chunk = load(plan.backend).logs(handle, self.cursors.get(row.key, 0))
+            at = (row.key, row.attempt)
+            chunk = load(plan.backend).logs(handle, self.cursors.get(at, 0))
             if not chunk.data:
                 return
             self.moved = True
-            self.cursors[row.key] = chunk.next
+            self.cursors[at] = chunk.next
             *lines, self.torn[row.key] = (self.torn.get(row.key, b"") + chunk.data).split(b"\n")
             self._lines(row.key, lines)
 

@@ -5,13 +5,16 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from catalog.console import catalog_option, json_option, note, out, print_json, warn
-from catalog.errors import UsageError
-from launcher.jobs import RunPlan
+from catalog.errors import Unreachable, UsageError
+from launcher.jobs import RunPlan, State
+
+if TYPE_CHECKING:
+    from launcher.database import JobRow
 
 
 @click.command()
@@ -98,6 +101,7 @@ def _start(plan: RunPlan, *, detach: bool, as_json: bool) -> int:
     from launcher import handle  # noqa: PLC0415
     from launcher.commands.options import database  # noqa: PLC0415
     from launcher.commands.views import Watch, job_data, print_rows  # noqa: PLC0415
+    from launcher.supervisor import tick  # noqa: PLC0415
     from launcher.watching import detach as leave  # noqa: PLC0415
     from launcher.watching import outcome, until_finished  # noqa: PLC0415
 
@@ -111,6 +115,8 @@ def _start(plan: RunPlan, *, detach: bool, as_json: bool) -> int:
             return 0
         watch = Watch(plan)
         try:
+            rows = tick(opened, plan.run_id, os.environ)
+            _give_up_unreachable(plan, rows)
             rows = until_finished(opened, plan.run_id, os.environ, seen=watch)
         except KeyboardInterrupt:
             _say_interrupted(plan, opened.jobs(plan.run_id))
@@ -126,6 +132,17 @@ def _start(plan: RunPlan, *, detach: bool, as_json: bool) -> int:
         return outcome(rows)
 
 
+def _give_up_unreachable(plan: RunPlan, rows: Sequence[JobRow]) -> None:
+    """Where the first round could hand over nothing, waiting would look like working."""
+    waiting = [row for row in rows if row.state is State.PLANNED and row.not_before]
+    if waiting and all(row.state is State.PLANNED for row in rows):
+        raise Unreachable(
+            f"nothing was started: {waiting[0].reason}",
+            hint=f"the run is recorded; `evaldock tick {plan.run_id} --loop` starts it later, "
+            f"`evaldock kill {plan.run_id}` drops it",
+        )
+
+
 def _say_detached(plan: RunPlan, as_json: bool) -> None:
     if as_json:
         print_json({"run": plan.run_id, "directory": plan.directory, "detached": True})
@@ -133,9 +150,8 @@ def _say_detached(plan: RunPlan, as_json: bool) -> None:
         out(f"{plan.run_id} goes on; `evaldock status {plan.run_id} --watch` follows it")
 
 
-def _say_interrupted(plan: RunPlan, rows: Sequence[Any]) -> None:
-    going = [row for row in rows if not row.state.terminal and row.native_id]
-    note(
-        f"stopped watching; {len(going)} of {len(rows)} jobs go on by themselves. "
-        f"`evaldock tick {plan.run_id} --loop` looks after them, `evaldock kill {plan.run_id}` ends them"
-    )
+def _say_interrupted(plan: RunPlan, rows: Sequence[JobRow]) -> None:
+    going = sum(1 for row in rows if not row.state.terminal and row.native_id is not None)
+    waiting = sum(1 for row in rows if row.state is State.PLANNED)
+    note(f"no longer watched: {going} of {len(rows)} jobs go on by themselves, {waiting} wait to be started")
+    note(f"`evaldock tick {plan.run_id} --loop` looks after them, `evaldock kill {plan.run_id}` ends them")

@@ -62,11 +62,12 @@ def run_data(row: RunRow) -> dict[str, Any]:
 
 def print_rows(rows: Sequence[tuple[RunPlan, JobRow]]) -> None:
     columns = (
+        # On a narrow terminal the end of a row is cut: what matters most comes first.
         Column("job"),
-        Column("task"),
-        Column("model"),
         Column("state", style=styled),
         Column("done", right=True),
+        Column("task"),
+        Column("model"),
         Column("reason", flexible=True),
     )
     lines = []
@@ -74,7 +75,7 @@ def print_rows(rows: Sequence[tuple[RunPlan, JobRow]]) -> None:
         progress = progress_of(plan, row)
         attempt = f"attempt {row.attempt}" if row.attempt > 1 else ""
         reason = "; ".join(part for part in (attempt, _reason(row)) if part)
-        lines.append((row.key, row.task, row.model, row.state.value, str(progress or ""), reason[:300]))
+        lines.append((row.key, row.state.value, str(progress or ""), row.task, row.model, reason[:300]))
     out(table(columns, lines, width=width()))
 
 

@@ -46,7 +46,8 @@ class Composed:
 def _mentions(data: Any, path: Sequence[str | int]) -> bool:
     for part in path:
         try:
-            data = data[part]
+            # An override names an entry of a list by its number, as a key.
+            data = data[str(part) if isinstance(data, Mapping) else part]
         except (KeyError, IndexError, TypeError):
             return False
     return True
@@ -78,16 +79,24 @@ def compose(file: Path | None, overrides: Sequence[str], *, extra: Sequence[Laye
     from omegaconf.errors import OmegaConfBaseException  # noqa: PLC0415
 
     layers = [*(_expand(file, ()) if file else ()), *extra]
-    layers.extend(Layer(f"override {text}", _override(text)) for text in overrides)
+    given = [
+        (Layer(f"override {text}", _nested(*pair)), pair) for text in overrides for pair in [_override(text)]
+    ]
+    place = _name(file)
     try:
-        merged = OmegaConf.merge(*[OmegaConf.create(dict(layer.data)) for layer in layers])
+        merged = OmegaConf.merge({}, *[OmegaConf.create(dict(layer.data)) for layer in layers])
+        for layer, (key, value) in given:
+            place = layer.name
+            # By its path, so that a number can name an entry of a list.
+            OmegaConf.update(merged, key, value, merge=True, force_add=True)
         data = OmegaConf.to_container(merged, resolve=True)
-    except OmegaConfBaseException as problem:
-        key = f" at {problem.full_key}" if getattr(problem, "full_key", None) else ""
+    # A mapping laid over a list, a number that is no entry of it.
+    except (OmegaConfBaseException, TypeError, IndexError, ValueError) as problem:
+        full_key = getattr(problem, "full_key", None)
+        where = f" at {full_key}" if full_key else ""
         first = str(problem).splitlines()[0]
-        raise InvalidInput(
-            "the configuration can't be composed:", [f"{first}{key}"], place=_name(file)
-        ) from None
+        raise InvalidInput("the configuration can't be composed:", [f"{first}{where}"], place=place) from None
+    layers.extend(layer for layer, _ in given)
     if not isinstance(data, dict):
         raise UsageError("a configuration must be a mapping", place=_name(file))
     return Composed({str(k): v for k, v in data.items()}, tuple(layers))
@@ -158,22 +167,25 @@ def _read(file: Path) -> dict[str, Any]:
     return loaded
 
 
-def _override(text: str) -> dict[str, Any]:
+def _override(text: str) -> tuple[str, Any]:
     """`a.b.c=value`: the value is YAML, so numbers, lists and null keep their types. A leading `+` or `++`,
     which other tools need for new keys, is allowed and means nothing."""
     import yaml  # noqa: PLC0415
 
     key, equals, value = text.lstrip("+").partition("=")
-    parts = key.strip().split(".")
-    if not equals or not all(parts):
+    if not equals or not all(key.strip().split(".")):
         raise UsageError(f"not an override: {text!r}", hint="expected key.path=value")
     try:
         parsed: Any = yaml.load(value, Loader=yaml.CSafeLoader)  # the C form of the safe loader
     except yaml.YAMLError:
         parsed = value
-    for part in reversed(parts):
-        parsed = {part: parsed}
-    return dict(parsed)
+    return key.strip(), parsed
+
+
+def _nested(key: str, value: Any) -> dict[str, Any]:
+    for part in reversed(key.split(".")):
+        value = {part: value}
+    return dict(value)
 
 
 def _name(file: Path | None) -> str:

@@ -63,7 +63,8 @@ def test_mmath_scores_the_stand_in(
     metrics = results_file.read(folder / "artifacts").metrics
     assert {"MMATH", "AIME2024"} == {metric.name.split("/")[0] for metric in metrics}
     assert all(0 <= metric.value <= 1 for metric in metrics)
-    given = json.loads((folder / "artifacts" / "run_config.yml").read_bytes())
+    # The one below artifacts/ is the harness's to rewrite.
+    given = json.loads((folder / "run_config.yml").read_bytes())
     assert given["config"]["params"]["limit_samples"] == 3
     if place.name == "process":
         installed = json.loads((folder / "packages.json").read_bytes())

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import subprocess
+import tempfile
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -79,8 +80,7 @@ def own_engine(
     """An engine of the test's own, which it can `stop`, `kill` and `start`."""
     if os.geteuid() != 0:
         pytest.skip("an engine of one's own needs root")
-    folder = shared.folder / f"engine-{os.getpid()}"
-    folder.mkdir()
+    folder = Path(tempfile.mkdtemp(prefix="engine-", dir=shared.folder))
 
     def start() -> None:
         monkeypatch.setenv("DOCKER_HOST", start_engine(shared, folder)["host"])
