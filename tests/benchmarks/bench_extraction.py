@@ -1,4 +1,4 @@
-"""Reading images against the other tool's way, `skopeo copy` and `docker pull`; the scanner against tarfile."""
+"""Reading images against the other tool, `skopeo copy` and `docker pull`; the scanner against tarfile."""
 
 from __future__ import annotations
 

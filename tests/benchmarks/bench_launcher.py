@@ -147,8 +147,8 @@ def _planning(folder: Path) -> Table:
         [*fewer.values(), *many.values()],
         counts=("seconds without imports",),
         note=(
-            "nemo-evaluator-launcher also writes each job's script at this point, evaldock when it submits the "
-            "job. That tool records the whole configuration with each job, so that its time grows with the "
+            "nemo-evaluator-launcher also writes each job's script at this point, evaldock when it submits "
+            "a job. That tool records the whole configuration with each job, so that its time grows with the "
             f"square of their number: {JOBS:,} jobs took it minutes, too long for this table."
         ),
     )

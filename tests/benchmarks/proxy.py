@@ -1,8 +1,8 @@
 """A reverse proxy on loopback, before a registry: it adds latency, asks for tokens, counts.
 
 Plain HTTP/1.1. With `tokens` it does as public registries do: whoever has no token for a repository gets 401
-and the address where anybody gets one. Each new connection and each request waits `latency` seconds, as a round
-trip would take; the bandwidth isn't limited. Bodies of answers are passed on as they come.
+and the address where anybody gets one. Each new connection and each request waits `latency` seconds, as a
+round trip would take; the bandwidth isn't limited. Bodies of answers are passed on as they come.
 """
 
 from __future__ import annotations
