@@ -105,16 +105,20 @@ def _wall(measured: Measured) -> str:
 
 def _measure_keys(report: Report, site: Path) -> None:
     try:
-        measured = keystroke.measure(site)
+        rounds = sorted((keystroke.measure(site) for _ in range(3)), key=lambda one: one.keys.p95)
     except Unavailable as missing:
         report.left_out.append(f"filtering in a browser: {missing}")
         return
+    measured = rounds[1]
     rows = [
         (what, *(f"{value:.0f} ms" for value in (times.median, times.p95, times.worst)))
         for what, times in (("a key in the search field", measured.keys), ("a filter ticked", measured.ticks))
     ]
     title = f"Chromium, {measured.tasks:,} tasks: from the key to the painted answer"
-    note = f"The page with all of its data had loaded from disk after {measured.loaded:.0f} ms."
+    note = (
+        "The round of three whose 95th percentile is in the middle. The page with all of its data had loaded "
+        f"from disk after {measured.loaded:.0f} ms."
+    )
     report.tables.append(
         Table(title=title, columns=("", "median", "95th percentile", "worst"), rows=rows, note=note)
     )
