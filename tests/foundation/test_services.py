@@ -62,6 +62,14 @@ def test_a_service_starts_once_and_its_failure_is_remembered(tmp_path: Path) -> 
     assert shared.once("other", begin) == {"at": str(tmp_path / "other")}
 
 
+def test_a_start_that_fails_is_not_tried_again(tmp_path: Path) -> None:
+    shared = Shared(tmp_path, os.getpid())
+    with pytest.raises(ZeroDivisionError):
+        shared.once("thing", lambda folder: {"never": len(folder.parts) // 0})
+    with pytest.raises(RuntimeError, match="thing failed to start for an earlier test: ZeroDivisionError"):
+        shared.once("thing", lambda folder: {"at": str(folder)})
+
+
 def _gone(pid: int) -> bool:
     for _ in range(200):
         if not Path(f"/proc/{pid}").exists():

@@ -75,7 +75,14 @@ def test_it_works_where_nothing_else_is_installed(wheel: Path, tmp_path: Path) -
     # The harness that comes with it, as a process, as far as an endpoint that nobody is at.
     nowhere = ("--model-id", "m", "--url", "http://127.0.0.1:9/v1", "--backend", "process", "--limit", "1")
     done = subprocess.run(
-        [str(venv / "bin" / "evaldock"), "run", "quickcheck.chat", *nowhere, "-o", "execution.output_dir=runs"],
+        [
+            str(venv / "bin" / "evaldock"),
+            "run",
+            "quickcheck.chat",
+            *nowhere,
+            "-o",
+            "execution.output_dir=runs",
+        ],
         cwd=tmp_path,
         capture_output=True,
         text=True,

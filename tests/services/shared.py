@@ -26,7 +26,7 @@ class Shared:
 
     def once(self, name: str, start: Callable[[Path], dict[str, Any]]) -> dict[str, Any]:
         """What `start` answered, called once in the run with a new folder for the service. Why it was
-        unavailable is remembered too."""
+        unavailable, or failed, is remembered too."""
         with self.lock(name):
             state = self.folder / f"{name}.json"
             if not state.exists():
@@ -37,8 +37,13 @@ class Shared:
                     answer = {"value": start(folder)}
                 except Unavailable as error:
                     answer = {"unavailable": str(error)}
+                except BaseException as error:  # a test's time limit too: the next one needn't wait as long
+                    state.write_text(json.dumps({"failed": f"{type(error).__name__}: {error}"}))
+                    raise
                 state.write_text(json.dumps(answer))
             answer = json.loads(state.read_text())
+        if "failed" in answer:
+            raise RuntimeError(f"{name} failed to start for an earlier test: {answer['failed']}")
         if "unavailable" in answer:
             raise Unavailable(answer["unavailable"])
         value: dict[str, Any] = answer["value"]
