@@ -80,10 +80,12 @@ def plan(
     environ: Mapping[str, str] | None = None,
     directory: Path = Path("/runs/one"),
     of: Catalog | None = None,
+    identity: str = RUN_ID,
 ) -> RunPlan:
+    """What really runs needs an `identity` of its own: backends find jobs by it."""
     target = {"api_endpoint": {"url": URL, "model_id": "m"}}
     whole = {"target": target, **data} if "targets" not in data else dict(data)
     made, _ = plan_run(
-        of or catalog(), config(whole), environ=environ or {}, run_id=RUN_ID, directory=directory
+        of or catalog(), config(whole), environ=environ or {}, run_id=identity, directory=directory
     )
     return made

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from launched import RESULTS, Place, changed, supervise, wait_for
+from launcher import run_id
 from launcher.backends import processes
 from launcher.database import Database
 from launcher.jobs import Deployment, Mount, RunPlan, SecretName, State
@@ -115,6 +116,7 @@ def test_the_evaluation_asks_the_server_and_it_is_torn_down(
             "evaluation": {"tasks": [{"name": "quickcheck.chat", "params": {"limit_samples": 3}}]},
         },
         directory=tmp_path / "run",
+        identity=run_id.new(),
     )
     assert run.jobs[0].endpoint.url == f"http://127.0.0.1:{server.port}/v1/chat/completions"
     if image:

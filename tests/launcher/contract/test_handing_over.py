@@ -16,6 +16,7 @@ from catalog.errors import InvalidInput
 from catalog.models import Catalog
 from launched import RESULTS, Place, artifacts, changed, ended, states, supervise, until, wait_for
 from launcher import handle as run_handle
+from launcher import run_id
 from launcher.database import Database
 from launcher.jobs import Mount, Resources, RunPlan, SecretName, State
 from launcher.supervisor import tick
@@ -45,7 +46,13 @@ def planned(place: Place, folder: Path, data: Mapping[str, Any], environ: Mappin
     described = replace(harness(ECHO, packages=("echo==1",)))
     of = Catalog(root=str(folder), mapping_sha256="", harnesses=(described,))
     execution = {"type": place.name, **({"network": place.network} if place.network else {})}
-    made = plan({"execution": execution, **data}, environ=environ, directory=folder / "run", of=of)
+    made = plan(
+        {"execution": execution, **data},
+        environ=environ,
+        directory=folder / "run",
+        of=of,
+        identity=run_id.new(),
+    )
     # The image and the packages are the test's: what is asked here is what arrives in them.
     return changed(made, image=place.image, packages=())
 

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from launched import Place, changed, states, supervise, until
-from launcher import results_file
+from launcher import results_file, run_id
 from launcher.database import Database
 from launcher.jobs import RunPlan, State
 from launcher.supervisor import resume, tick
@@ -39,7 +39,7 @@ def checked(
             "target": {"api_endpoint": {"model_id": "stand-in", "url": url}},
             "evaluation": {"tasks": [{"name": "quickcheck.chat", "params": params}]},
         }
-        run = plan(data, directory=tmp_path / "run")
+        run = plan(data, directory=tmp_path / "run", identity=run_id.new())
         if place.name == "docker":
             run = changed(run, image=request.getfixturevalue("harness_image")(QUICKCHECK))
         return run
