@@ -12,7 +12,7 @@ from typing import Any
 from catalog.errors import NotFound, UsageError
 from launcher import run_directory as files
 from launcher.database import Database
-from launcher.jobs import JobHandle, JobStatus, RunPlan, State
+from launcher.jobs import JobHandle, JobPlan, JobStatus, RunPlan, State
 from launcher.plan_files import plan_from_data, plan_to_data
 
 VERSION = 1
@@ -55,7 +55,7 @@ def adopt(database: Database, path: Path) -> RunPlan:
     database.record(plan)
     if not known:
         for job in plan.jobs:
-            _adopt_job(database, plan, job.key, job.directory, jobs.get(job.key, {}))
+            _adopt_job(database, plan, job, jobs.get(job.key, {}))
     return plan
 
 
@@ -65,19 +65,19 @@ def _read(data: dict[str, Any] | None) -> tuple[RunPlan, dict[str, Any]]:
     return plan_from_data(data["plan"]), dict(data["jobs"])
 
 
-def _adopt_job(database: Database, plan: RunPlan, key: str, directory: str, job: dict[str, Any]) -> None:
+def _adopt_job(database: Database, plan: RunPlan, planned: JobPlan, job: dict[str, Any]) -> None:
     """An ended job is found again by its exit.json or its backend; only what was cancelled before it was ever
     submitted can't be."""
     if job.get("native_id"):
-        folder = Path(plan.directory) / directory
+        folder = plan.folder(planned)
         handle = JobHandle(
-            key=key,
+            key=planned.key,
             backend=plan.backend,
             native_id=str(job["native_id"]),
-            directory=str(folder if folder.is_dir() else job.get("folder") or folder),
+            directory=folder if plan.remote or Path(folder).is_dir() else job.get("folder") or folder,
             attempt=int(job.get("attempt", 1)),
         )
         database.submitted(handle)
     elif State(job.get("state", State.PLANNED)).terminal:
         state = State(job["state"])
-        database.note([(key, JobStatus(state=state, reason="ended before it was adopted"))])
+        database.note([(planned.key, JobStatus(state=state, reason="ended before it was adopted"))])

@@ -11,6 +11,9 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
 
+# Where a container sees the job's folder, its results, those of other jobs (by name) and shipped code.
+JOB_FOLDER, RESULTS, INPUTS, CODE = "/job", "/results", "/inputs", "/code"
+
 
 class State(StrEnum):
     """Where a job stands. `unknown` means that nobody could be asked: never terminal."""
@@ -49,13 +52,15 @@ class Mount:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Resources:
-    """`memory` and `shm` in bytes, `gpus` a count (-1: all), `gpu_ids` devices; None: its default."""
+    """`memory` and `shm` in bytes, `gpus` a count on each node (-1: all), `gpu_ids` devices; None:
+    its default."""
 
     cpus: float | None = None
     memory: int | None = None
     shm: int | None = None
     gpus: int | None = None
     gpu_ids: tuple[str, ...] = ()
+    nodes: int = 1
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -93,6 +98,11 @@ class JobPlan:
     by digest, `packages` are what installs the harness without a container. `config` is the effective task as
     the container contract's run configuration; `command` the rendered command for an image without that
     contract. `directory` is relative to the run's. `timeout` in seconds.
+
+    `kind` is `evaluation`, which must leave results, or `recipe`, whose `config` is the compiled
+    configuration and whose `setup` is shell text before its command. `code` is the sha256 of the code archive
+    that is shipped with the job (see `launcher.packaging`). `inputs` are results of other jobs of the run
+    that it reads: a name and the other job's `directory`.
     """
 
     key: str
@@ -119,22 +129,44 @@ class JobPlan:
     task_sha: str = ""
     params_sha: str = ""
     overrides: Mapping[str, Any] = field(default_factory=dict)
+    kind: str = "evaluation"
+    setup: str = ""
+    code: str | None = None
+    inputs: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunPlan:
-    """One invocation. `directory` is absolute on the launching machine; `settings` are the backend's own.
+    """One invocation. `directory` is absolute on the launching machine; `remote` the run's folder where its
+    jobs run, None where that is the same one. `settings` are the backend's own.
     `parallel` is how many jobs may run at once; `retries` counts further attempts after the first."""
 
     run_id: str
     backend: str
     directory: str
     jobs: tuple[JobPlan, ...]
+    remote: str | None = None
     settings: Mapping[str, Any] = field(default_factory=dict)
     parallel: int = 1
     retries: int = 0
     on_failure: str = "continue"  # or "stop-all"
     deadline: float | None = None
+
+    def folder(self, job: JobPlan) -> str:
+        """The job's folder where it runs."""
+        return f"{self.remote or self.directory}/{job.directory}"
+
+    def results(self, job: JobPlan, *, contained: bool) -> str:
+        """Its results folder as the job sees it."""
+        return RESULTS if contained else f"{self.folder(job)}/artifacts"
+
+    def inputs(self, job: JobPlan, *, contained: bool) -> dict[str, str]:
+        """Results of the other jobs that it reads, by name, as it sees them."""
+        root = self.remote or self.directory
+        return {
+            name: f"{INPUTS}/{name}" if contained else f"{root}/{directory}/artifacts"
+            for name, directory in job.inputs.items()
+        }
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -20,17 +20,26 @@ from launcher.configuration import docker_flags
 from launcher.configuration.model import ApiEndpoint, RunConfig
 from launcher.configuration.model import Task as TaskConfig
 from launcher.dependencies import order_problems, resolve_names
-from launcher.jobs import Deployment, JobPlan, Mount, Resources, RunPlan, SecretName
+from launcher.jobs import RESULTS, Deployment, JobPlan, Mount, Resources, RunPlan, SecretName
+from launcher.packaging import CodeTree
 
-RESULTS = "/results"
 _UNSAFE = re.compile(r"[^A-Za-z0-9._-]+")
 _SAFE_PATH = re.compile(r"[\w@%+=:,./-]+", re.ASCII)
 
 
+@dataclass(frozen=True, slots=True)
+class Planned:
+    """`warnings` are complete lines. `code` must be kept in the run's folder before anything is submitted."""
+
+    plan: RunPlan
+    warnings: tuple[str, ...] = ()
+    code: tuple[CodeTree, ...] = ()
+
+
 def plan_run(
     catalog: Catalog, config: RunConfig, *, environ: Mapping[str, str], run_id: str, directory: Path
-) -> tuple[RunPlan, list[str]]:
-    """The plan, and what its owner should know.
+) -> Planned:
+    """The plan, what its owner should know, and the code that it ships.
 
     `environ` is asked whether names are set, nothing else of it is kept. `directory` is the run's, absolute.
     Raises InvalidInput with every problem.
@@ -42,8 +51,9 @@ def plan_run(
     execution = config.execution
     plan = RunPlan(
         run_id=run_id,
-        backend=planner.backend,
+        backend=execution.backend,
         directory=str(directory),
+        remote=planner.remote,
         jobs=tuple(jobs),
         settings=planner.settings,
         parallel=execution.parallel or (len(jobs) if execution.mode == "parallel" else 1),
@@ -51,7 +61,7 @@ def plan_run(
         on_failure=execution.on_failure,
         deadline=execution.deadline,
     )
-    return plan, list(dict.fromkeys(planner.warnings))
+    return Planned(plan, tuple(dict.fromkeys(planner.warnings)), tuple(planner.code.values()))
 
 
 def secret_names(plan: RunPlan) -> Sequence[SecretName]:
@@ -77,10 +87,17 @@ class _Planner:
     resources: Resources = field(default_factory=Resources)
     mounts: tuple[Mount, ...] = ()
     server: Deployment | None = None
+    code: dict[str, CodeTree] = field(default_factory=dict)
 
     @property
     def backend(self) -> str:
-        return {"local": "docker"}.get(self.config.execution.type, self.config.execution.type)
+        return self.config.execution.backend
+
+    @property
+    def remote(self) -> str | None:
+        """The run's folder where its jobs run, where that is not this machine's."""
+        root = self.config.execution.remote
+        return f"{root.rstrip('/')}/{self.run_id}" if root else None
 
     def jobs(self) -> list[JobPlan]:
         if self.backend not in MODULES:
@@ -129,6 +146,7 @@ class _Planner:
             gpus=-1 if gpus == "all" else gpus,
             gpu_ids=tuple(settings.pop("gpu_ids", ())),
         )
+        settings |= execution.settings()
         if self.backend == "process":
             settings["catalog_root"] = str(Path(self.catalog.root).resolve())
         self.settings = settings
@@ -174,7 +192,7 @@ class _Planner:
         """What the harness comes from: an image by digest, or packages where nothing runs containers."""
         if harness.state is EntryState.STALE:
             self.warnings.append(f"{harness.name} is stale: {harness.reason}")
-        if self.backend == "process":
+        if not self.config.execution.contained:
             self._check_packages(harness, place)
             return None, harness.packages
         base = Path(self.catalog.root)
@@ -193,7 +211,7 @@ class _Planner:
     def _check_packages(self, harness: Harness, place: str) -> None:
         if not harness.packages:
             self.problems.append(
-                f"{place}: the process backend needs `packages`, and mapping.toml names none for "
+                f"{place}: without containers it needs `packages`, and mapping.toml names none for "
                 f"{harness.entry!r}"
             )
         loose = [p for p in harness.packages if not is_local(p) and "==" not in p]
@@ -203,9 +221,9 @@ class _Planner:
 
     def _results(self, directory: str) -> str:
         """The results folder as the job sees it: the same in every container, a real path without one."""
-        if self.backend != "process":
+        if self.config.execution.contained:
             return RESULTS
-        results = str(self.directory / directory / "artifacts")
+        results = f"{self.remote or self.directory}/{directory}/artifacts"
         if not _SAFE_PATH.fullmatch(results):
             raise UsageError(
                 f"the output directory {results!r} has characters that harness commands don't quote",

@@ -35,6 +35,8 @@ JOB_LOG = "logs/job.log"
 DEPLOYMENT_LOG = "logs/deployment.log"
 ARTIFACTS = "artifacts"
 ATTEMPTS = "attempts"
+# Below the run's folder: archives of shipped code, `<sha256>.tar.gz`, and what was unpacked from them.
+CODE = "code"
 MAX_STATE_BYTES = 1 << 20
 
 

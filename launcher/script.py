@@ -13,6 +13,7 @@ import json
 import math
 import shlex
 from collections.abc import Mapping
+from types import MappingProxyType
 from typing import Any
 
 from launcher import run_directory as files
@@ -116,6 +117,16 @@ fi
 wait "$!"
 """
 
+# EVALDOCK_CODE is where the backend has put the shipped code; without any, a recipe starts in its results.
+_RECIPE = """\
+export EVALDOCK_CONFIG="$PWD/{run_config}" EVALDOCK_RESULTS={results}
+{inputs}\
+cd "${{EVALDOCK_CODE-{results}}}" || fail "the shipped code is not there"
+{setup}\
+sh -c {command} &
+wait "$!"
+"""
+
 
 _WAIT = """\
 url={url}
@@ -142,8 +153,16 @@ _PROGRAM = (
 )
 
 
-def job_script(job: JobPlan, *, results: str, attempt: int = 1, wait_for: Deployment | None = None) -> str:
-    """`results` is the results folder as the job sees it; `wait_for` a server that must be healthy first."""
+def job_script(
+    job: JobPlan,
+    *,
+    results: str,
+    attempt: int = 1,
+    wait_for: Deployment | None = None,
+    inputs: Mapping[str, str] = MappingProxyType({}),
+) -> str:
+    """`results` is the results folder as the job sees it, `inputs` those of other jobs by name; `wait_for` is
+    a server that must be healthy first."""
     wait = ""
     if wait_for is not None:
         address = f"http://127.0.0.1:{wait_for.port}{wait_for.health_path}"
@@ -163,14 +182,28 @@ def job_script(job: JobPlan, *, results: str, attempt: int = 1, wait_for: Deploy
         attempt=attempt,
         patience=GRACE * 5,
         environment=_environment(job) + wait,
-        body=_BODY.format(
-            run_config=files.RUN_CONFIG, results=shlex.quote(results), command=shlex.quote(job.command)
-        ),
+        body=_body(job, results, inputs),
     )
 
 
+def _body(job: JobPlan, results: str, inputs: Mapping[str, str]) -> str:
+    given = {
+        "run_config": files.RUN_CONFIG,
+        "results": shlex.quote(results),
+        "command": shlex.quote(job.command),
+    }
+    if job.kind != "recipe":
+        return _BODY.format(**given)
+    exports = "".join(
+        f"export EVALDOCK_INPUT_{name.upper()}={shlex.quote(path)}\n" for name, path in sorted(inputs.items())
+    )
+    setup = f"{job.setup.rstrip()}\n" if job.setup.strip() else ""
+    return _RECIPE.format(**given, inputs=exports, setup=setup)
+
+
 def run_config(job: JobPlan) -> bytes:
-    """The effective task for the container contract's runner: JSON, which is YAML too."""
+    """The effective task for the container contract's runner, or a recipe's compiled configuration: JSON,
+    which is YAML too."""
     return (json.dumps(job.config, ensure_ascii=False, indent=1) + "\n").encode()
 
 

@@ -94,12 +94,11 @@ class _Round:
 
     def _unsure(self, row: JobRow) -> JobHandle:
         """A job that was being submitted when the launcher ended: backends find it by key and attempt."""
-        folder = Path(self.plan.directory) / self.jobs[row.key].directory
         return JobHandle(
             key=row.key,
             backend=self.plan.backend,
             native_id="",
-            directory=str(folder),
+            directory=self.plan.folder(self.jobs[row.key]),
             attempt=row.attempt,
             settings=self.plan.settings,
         )
@@ -141,7 +140,9 @@ class _Round:
             except (Unreachable, OSError) as error:
                 self._say(folder, f"collecting has to wait: {error}")
                 continue
-            state, reason = _with_results(row, folder / files.ARTIFACTS)
+            state, reason = row.state, row.reason
+            if self.jobs[row.key].kind == "evaluation":
+                state, reason = _with_results(row, folder / files.ARTIFACTS)
             self.database.collected(row.key, state, reason)
 
     def _retry(self) -> None:
@@ -175,7 +176,8 @@ class _Round:
         try:
             self.backend.cancel(handle)
         except Unreachable as error:
-            self._say(Path(handle.directory), f"stopping has to wait: {error.message}")
+            folder = Path(self.plan.directory) / self.jobs[handle.key].directory
+            self._say(folder, f"stopping has to wait: {error.message}")
 
     def _stop_reason(self, row: JobRow, failed: Sequence[JobRow], now: float) -> str | None:
         if self.cancelled:

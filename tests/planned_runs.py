@@ -85,7 +85,6 @@ def plan(
     """What really runs needs an `identity` of its own: backends find jobs by it."""
     target = {"api_endpoint": {"url": URL, "model_id": "m"}}
     whole = {"target": target, **data} if "targets" not in data else dict(data)
-    made, _ = plan_run(
+    return plan_run(
         of or catalog(), config(whole), environ=environ or {}, run_id=identity, directory=directory
-    )
-    return made
+    ).plan

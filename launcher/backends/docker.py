@@ -21,7 +21,7 @@ from launcher import run_directory as files
 from launcher.backends import docker_arguments as arguments
 from launcher.backends.docker_arguments import ATTEMPT, KEY, ROLE
 from launcher.backends.protocol import NotSent
-from launcher.jobs import JobHandle, JobPlan, JobStatus, LogChunk, RunPlan, State
+from launcher.jobs import RESULTS, JobHandle, JobPlan, JobStatus, LogChunk, RunPlan, State
 from launcher.script import GRACE, job_script, run_config
 
 TIMEOUT = 120
@@ -39,7 +39,7 @@ def plan(run: RunPlan, job: JobPlan) -> Mapping[str, Any]:
         "server": arguments.server(run, job, job.deployment, attempt=1) if job.deployment else None,
         "secrets": [secret.name for secret in job.secrets],
         "server_secrets": [secret.name for secret in job.deployment.secrets] if job.deployment else [],
-        "script": _script(job, attempt=1),
+        "script": _script(run, job, attempt=1),
     }
 
 
@@ -52,7 +52,7 @@ def submit(run: RunPlan, job: JobPlan, attempt: int, secrets: Mapping[str, str])
             try:
                 # What was created and never started may lack its secrets: everything is laid out anew.
                 if found is None or found.attrs["State"] == "created":
-                    _stage(job, folder, attempt, secrets)
+                    _stage(run, job, folder, attempt, secrets)
                     if job.deployment:
                         _serve(client, run, job, attempt, secrets)
                     found = _created(client, arguments.container(run, job, attempt))
@@ -125,14 +125,20 @@ def collect(handle: JobHandle, destination: Path) -> Path:
     return destination
 
 
-def _script(job: JobPlan, attempt: int) -> str:
-    return job_script(job, results=arguments.RESULTS, attempt=attempt, wait_for=job.deployment)
+def _script(run: RunPlan, job: JobPlan, attempt: int) -> str:
+    return job_script(
+        job,
+        results=RESULTS,
+        attempt=attempt,
+        wait_for=job.deployment,
+        inputs=run.inputs(job, contained=True),
+    )
 
 
-def _stage(job: JobPlan, folder: Path, attempt: int, secrets: Mapping[str, str]) -> None:
+def _stage(run: RunPlan, job: JobPlan, folder: Path, attempt: int, secrets: Mapping[str, str]) -> None:
     files.begin_attempt(folder, job, attempt)
     (folder / STOPPING).unlink(missing_ok=True)
-    files.write_bytes(folder / files.SCRIPT, _script(job, attempt).encode())
+    files.write_bytes(folder / files.SCRIPT, _script(run, job, attempt).encode())
     files.write_bytes(folder / files.RUN_CONFIG, run_config(job))
     files.write_secrets(folder, {s.name: secrets[s.name] for s in job.secrets if s.name in secrets})
     if job.user and os.geteuid() == 0:

@@ -8,10 +8,9 @@ from pathlib import Path
 from typing import Any
 
 from launcher import run_directory as files
-from launcher.jobs import Deployment, JobPlan, Mount, Resources, RunPlan
+from launcher.jobs import CODE, INPUTS, JOB_FOLDER, RESULTS, Deployment, JobPlan, Mount, Resources, RunPlan
 
 KEY, ATTEMPT, ROLE = "evaldock.key", "evaldock.attempt", "evaldock.role"
-JOB_FOLDER, RESULTS = "/job", "/results"
 # The server's folder on the host, below the job's, and where the server's container sees it.
 SERVER_FOLDER, SERVER_MOUNT = "server", "/evaldock"
 # Settings of `docker_args` that the engine's API takes under the same name.
@@ -36,6 +35,7 @@ def container(run: RunPlan, job: JobPlan, attempt: int) -> dict[str, Any]:
     mounts = (
         Mount(source=str(folder), target=JOB_FOLDER),
         Mount(source=str(folder / files.ARTIFACTS), target=RESULTS),
+        *_of_the_run(run, job),
         *job.mounts,
     )
     passed = _passed(run.settings)
@@ -48,12 +48,25 @@ def container(run: RunPlan, job: JobPlan, attempt: int) -> dict[str, Any]:
         "image": job.image,
         "entrypoint": ["/bin/sh"],
         "command": [f"{JOB_FOLDER}/{files.SCRIPT}"],
-        "environment": dict(run.settings.get("env", ())),
+        "environment": {**dict(run.settings.get("env", ())), **({"EVALDOCK_CODE": CODE} if job.code else {})},
         "mounts": [dataclasses.asdict(mount) for mount in mounts],
         **({"network_mode": network} if network else {}),
         **({"user": job.user} if job.user else {}),
         **passed,
     }
+
+
+def _of_the_run(run: RunPlan, job: JobPlan) -> list[Mount]:
+    """Results of other jobs, and shipped code."""
+    made = [
+        Mount(
+            source=f"{run.directory}/{directory}/{files.ARTIFACTS}", target=f"{INPUTS}/{name}", read_only=True
+        )
+        for name, directory in job.inputs.items()
+    ]
+    if job.code:
+        made.append(Mount(source=f"{run.directory}/{files.CODE}/{job.code}", target=CODE, read_only=True))
+    return made
 
 
 def server(run: RunPlan, job: JobPlan, deployment: Deployment, attempt: int) -> dict[str, Any]:

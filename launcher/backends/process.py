@@ -33,7 +33,7 @@ def plan(run: RunPlan, job: JobPlan) -> Mapping[str, Any]:
         "packages": list(job.packages),
         "secrets": [secret.name for secret in job.secrets],
         "deployment": dataclasses.asdict(job.deployment) if job.deployment else None,
-        "script": job_script(job, results=_results(run, job)),
+        "script": _script(run, job, attempt=1),
     }
 
 
@@ -88,15 +88,18 @@ def collect(handle: JobHandle, destination: Path) -> Path:
     return destination
 
 
-def _results(run: RunPlan, job: JobPlan) -> str:
-    return str(Path(run.directory) / job.directory / files.ARTIFACTS)
+def _script(run: RunPlan, job: JobPlan, attempt: int) -> str:
+    return job_script(
+        job,
+        results=run.results(job, contained=False),
+        attempt=attempt,
+        inputs=run.inputs(job, contained=False),
+    )
 
 
 def _stage(run: RunPlan, job: JobPlan, folder: Path, attempt: int, secrets: Mapping[str, str]) -> None:
     files.begin_attempt(folder, job, attempt)
-    files.write_bytes(
-        folder / files.SCRIPT, job_script(job, results=_results(run, job), attempt=attempt).encode()
-    )
+    files.write_bytes(folder / files.SCRIPT, _script(run, job, attempt).encode())
     files.write_bytes(folder / files.RUN_CONFIG, run_config(job))
     files.write_secrets(folder, secrets)
     runner_plan = {

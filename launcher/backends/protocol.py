@@ -51,7 +51,8 @@ class Backend(Protocol):
         """A request, idempotent: a job that has ended or never started is no error."""
 
     def collect(self, handle: JobHandle, destination: Path) -> Path:
-        """Brings the job's directory to `destination` (or finds it there already); can be repeated."""
+        """Brings the job's directory to `destination`, a folder of this machine (or finds it there already);
+        can be repeated."""
 
 
 def load(name: str) -> Backend:

@@ -12,8 +12,7 @@ from catalog.opening import open_catalog
 from launcher import run_id
 from launcher.configuration.compose import Layer, compose, find
 from launcher.configuration.model import validate
-from launcher.jobs import RunPlan
-from launcher.planning import plan_run
+from launcher.planning import Planned, plan_run
 
 DEFAULT_OUTPUT = Path("evaldock-runs")
 
@@ -27,8 +26,8 @@ def plan(
     *,
     output_dir: Path | None,
     catalog_dir: Path | None,
-) -> tuple[RunPlan, list[str]]:
-    """The plan and its warnings. Raises UsageError and InvalidInput with everything that is wrong, Refused
+) -> Planned:
+    """Raises UsageError and InvalidInput with everything that is wrong, Refused
     for a catalog that doesn't verify."""
     file = find(config_dir, config_name) if config_name else None
     config = validate(compose(file, overrides, extra=_layers(tasks, options)))
@@ -40,7 +39,8 @@ def plan(
             hint="run `evaldock sync`; EVALDOCK_ALLOW_UNVERIFIED=1 runs it all the same",
         )
     identity = run_id.new()
-    parent = output_dir or Path(config.execution.output_dir or DEFAULT_OUTPUT)
+    own = None if config.execution.remote else config.execution.output_dir
+    parent = output_dir or Path(own or DEFAULT_OUTPUT)
     return plan_run(
         catalog, config, environ=os.environ, run_id=identity, directory=parent.resolve() / identity
     )

@@ -67,15 +67,15 @@ def run(
     overrides = [*(word for word in what if "=" in word), *given.pop("overrides")]
     if config_name is None and not tasks:
         raise UsageError("nothing to run", hint="name tasks, or a configuration with --config-name")
-    plan, warnings = planning.plan(
+    planned = planning.plan(
         tasks, config_dir, config_name, overrides, given, output_dir=output_dir, catalog_dir=catalog_dir
     )
-    for line in warnings:
+    for line in planned.warnings:
         warn(line)
     if dry_run:
-        _print_plan(plan, as_json)
+        _print_plan(planned.plan, as_json)
         return 0
-    return _start(plan, detach=detach, as_json=as_json)
+    return _start(planned.plan, detach=detach, as_json=as_json)
 
 
 def _print_plan(plan: RunPlan, as_json: bool) -> None:

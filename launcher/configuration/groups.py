@@ -1,10 +1,13 @@
-"""What `defaults:` can name without a file: the built-in execution and deployment groups."""
+"""What a configuration can name without a file: built-in groups for `defaults:`, and backends' settings."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Any
+
+# Backends that have settings of their own under `execution`, as `module:class` (a subclass of `Execution`).
+EXECUTIONS: Mapping[str, str] = MappingProxyType({})
 
 GROUPS: Mapping[str, Mapping[str, Mapping[str, Any]]] = MappingProxyType(
     {

@@ -6,15 +6,17 @@ that configurations written for NeMo Evaluator Launcher work as they stand.
 
 from __future__ import annotations
 
+import importlib
 from collections.abc import Mapping, Sequence
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, create_model
 
 from catalog.errors import InvalidInput
 from catalog.nearest import did_you_mean
 from launcher.configuration.compose import Composed
 from launcher.configuration.docker_flags import size
+from launcher.configuration.groups import EXECUTIONS
 
 EndpointType = Literal[
     "chat", "completions", "completions_logprob", "embedding", "vlm", "undefined", "lepton"
@@ -51,6 +53,24 @@ class Execution(Strict):
     user: str | None = None
     mounts: tuple[str, ...] = ()
     env_vars: dict[str, str] = Field(default_factory=dict)
+
+    @property
+    def backend(self) -> str:
+        return {"local": "docker"}.get(self.type, self.type)
+
+    @property
+    def contained(self) -> bool:
+        """Whether jobs run in the harness's container; otherwise its packages are installed."""
+        return self.type != "process"
+
+    @property
+    def remote(self) -> str | None:
+        """The folder on the other side below which runs have theirs; None where it is this machine's."""
+        return None
+
+    def settings(self) -> dict[str, Any]:
+        """What only this backend understands, as plain data."""
+        return self.model_dump(mode="json", exclude=set(Execution.model_fields))
 
 
 class Deployment(Strict):
@@ -132,20 +152,32 @@ class RunConfig(Strict):
     evaluation: Evaluation = Field(default_factory=Evaluation)
 
 
+def model_for(backend: str) -> type[RunConfig]:
+    """The model of a configuration for this backend: `execution` has the backend's own settings, too."""
+    target = EXECUTIONS.get(backend.strip().lower())
+    if target is None:
+        return RunConfig
+    module, _, name = target.partition(":")
+    own = getattr(importlib.import_module(module), name)
+    return create_model("RunConfig", __base__=RunConfig, execution=(own, Field(default_factory=own)))
+
+
 def validate(composed: Composed) -> RunConfig:
     """Raises InvalidInput with every mistake: its key path, the file it stands in, the nearest valid name."""
+    execution = composed.data.get("execution")
+    model = model_for(str(execution.get("type", ""))) if isinstance(execution, dict) else RunConfig
     try:
-        return RunConfig.model_validate(composed.data)
+        return model.model_validate(composed.data)
     except ValidationError as error:
-        problems = [_problem(composed, detail) for detail in error.errors(include_url=False)]
+        problems = [_problem(composed, model, detail) for detail in error.errors(include_url=False)]
         raise InvalidInput("the configuration has mistakes:", problems) from None
 
 
-def _problem(composed: Composed, detail: Mapping[str, Any]) -> str:
+def _problem(composed: Composed, whole: type[RunConfig], detail: Mapping[str, Any]) -> str:
     path = [part for part in detail["loc"] if not _is_branch(part)]
     where = f"{_dotted(path)} ({composed.source(path)})"
     if detail["type"] == "extra_forbidden":
-        known = _fields_at(path[:-1])
+        known = _fields_at(whole, path[:-1])
         near = did_you_mean(str(path[-1]), known)
         return f"{where}: no such setting{near or '; known: ' + ', '.join(sorted(known))}"
     value = detail.get("input")
@@ -167,21 +199,15 @@ def _dotted(path: Sequence[str | int]) -> str:
     return "".join(f"[{p}]" if isinstance(p, int) else f".{p}" for p in path).removeprefix(".")
 
 
-def _fields_at(path: Sequence[str | int]) -> list[str]:
-    model: type[BaseModel] = RunConfig
+def _fields_at(whole: type[RunConfig], path: Sequence[str | int]) -> list[str]:
+    model: type[BaseModel] = whole
     for part in path:
-        if isinstance(part, int):
-            continue
-        model = _MODELS.get(str(part), model)
+        own = model.model_fields.get(str(part))
+        if own is not None and isinstance(own.annotation, type) and issubclass(own.annotation, BaseModel):
+            model = own.annotation
+        else:
+            model = _MODELS.get(str(part), model)
     return list(model.model_fields)
 
 
-_MODELS: Mapping[str, type[BaseModel]] = {
-    "execution": Execution,
-    "deployment": Deployment,
-    "target": Target,
-    "targets": Target,
-    "api_endpoint": ApiEndpoint,
-    "evaluation": Evaluation,
-    "tasks": Task,
-}
+_MODELS: Mapping[str, type[BaseModel]] = {"targets": Target, "tasks": Task}

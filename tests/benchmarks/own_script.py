@@ -66,7 +66,7 @@ def _plan(name: str, folder: str, catalog: str) -> Any:
     from launcher.commands import planning  # noqa: PLC0415
 
     options: dict[str, Any] = dict.fromkeys(("url", "api_key_name", "backend", "limit"))
-    made, _ = planning.plan(
+    made = planning.plan(
         [],
         Path(folder),
         name,
@@ -75,7 +75,7 @@ def _plan(name: str, folder: str, catalog: str) -> Any:
         output_dir=Path(folder),
         catalog_dir=Path(catalog),
     )
-    return made
+    return made.plan
 
 
 def scan(way: str, layer: str, path: str) -> dict[str, Any]:

@@ -52,9 +52,9 @@ def test_a_configuration_of_the_fields_shape_works_as_it_stands(tmp_path: Path) 
     (tmp_path / "local_config.yaml").write_text(SEED)
     composed = compose(tmp_path / "local_config.yaml", ["execution.mode=parallel"])
     secrets = {"MY_KEY": "k-1", "HF_TOKEN": "t-1"}
-    made, _ = plan_run(
+    made = plan_run(
         catalog(), validate(composed), environ=secrets, run_id=RUN_ID, directory=Path("/runs/one")
-    )
+    ).plan
     (job,) = made.jobs
     assert made.backend == "docker"
     assert job.image == f"registry.example/evals/quickcheck@{DIGEST}"
