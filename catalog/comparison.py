@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from catalog import record_files, statistics
+from catalog.errors import UsageError
 from catalog.record_files import Published
 from catalog.records import Metric, Record
 from catalog.statistics import Difference
@@ -56,7 +57,25 @@ def of_model(published: Sequence[Published], model: str) -> list[Published]:
 
 
 def of_run(published: Sequence[Published], run: str) -> list[Published]:
-    return [one for one in published if one.record.run == run or one.record.run.startswith(f"{run}-")]
+    """Of a run, or of one of its jobs (`RUN-000`); the beginning of a run's id is enough. Raises UsageError
+    where it begins several."""
+    begins, dash, job = run.partition("-")
+    found = [
+        one
+        for one in published
+        if begins and one.record.run.startswith(begins) and (not dash or _job(one).startswith(f"{job}-"))
+    ]
+    runs = sorted({one.record.run.partition("-")[0] for one in found})
+    if len(runs) > 1 and begins not in runs:
+        raise UsageError(
+            f"several runs begin with {begins!r}: {', '.join(runs[:6])}", hint="give more of the id"
+        )
+    return [one for one in found if len(runs) == 1 or one.record.run.partition("-")[0] == begins]
+
+
+def _job(one: Published) -> str:
+    """The part of a result's name behind its run's id, closed: `000-` is job 0, and not the beginning of 1."""
+    return f"{one.record.run.partition('-')[2]}-"
 
 
 def samples_in(root: Path) -> SampleReader:

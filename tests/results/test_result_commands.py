@@ -221,6 +221,9 @@ def test_compares_jobs_and_record_files_but_not_a_mixture_of_models(
     by_key = evaldock("compare", first, second, "--json").json
     files = [next((published / "results").rglob(f"{key}.json")) for key in (first, second)]
     assert evaldock("compare", *files, "--json").json == by_key
+    begun = [f"{finished.run[:13]}-{job}" for job in ("000", "001")]
+    assert evaldock("compare", *begun, "--json").json == by_key
+    assert evaldock("compare", f"{finished.run}-00", second).code == 3
     mixed = evaldock("compare", finished.run, "org/good")
     assert mixed.code == 2
     assert "several models: org/good, org/worse" in mixed.err
