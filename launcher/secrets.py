@@ -14,6 +14,8 @@ from catalog.errors import InvalidInput
 from launcher.jobs import RunPlan, SecretName
 
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
+# Names whose values are secrets, as people name them.
+SECRET_NAME = re.compile(r"(?:^|_)(?:API)?(?:KEY|TOKEN|SECRET|PASSWORD|PASSWD|CREDENTIALS?)$", re.IGNORECASE)
 REDACTED = "[redacted]"
 
 

@@ -21,10 +21,19 @@ MAX_BYTES = 1 << 20
 
 @dataclass(frozen=True, slots=True)
 class Layer:
-    """One file, group or set of overrides, with the name that messages call it by."""
+    """One file, group or set of overrides, with the name that messages call it by. `places` leads from key
+    paths to file and line, where those are known."""
 
     name: str
     data: Mapping[str, Any]
+    places: Mapping[tuple[str, ...], str] = field(default_factory=dict)
+
+    def place(self, path: Sequence[str | int]) -> str:
+        """Where `path` stands in it, as far as it knows."""
+        parts = tuple(map(str, path))
+        return next(
+            (self.places[parts[:n]] for n in range(len(parts), 0, -1) if parts[:n] in self.places), ""
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,7 +48,7 @@ class Composed:
         for length in range(len(path), 0, -1):
             for layer in reversed(self.layers):
                 if _mentions(layer.data, path[:length]):
-                    return layer.name
+                    return layer.place(path[:length]) or layer.name
         return self.layers[-1].name if self.layers else "configuration"
 
 
