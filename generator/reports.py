@@ -6,8 +6,9 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from catalog import __version__
-from catalog.console import bold, dim, one_line, red, safe, yellow
+from catalog.console import bold, dim, one_line, red, yellow
 from catalog.findings import Finding, Severity
+from catalog.workflow_commands import annotation
 
 Locate = Callable[[str], str]
 """From a file below the catalog's folder to its path below the repository's."""
@@ -42,24 +43,14 @@ def as_github(findings: Sequence[Finding], locate: Locate) -> str:
 
 
 def _annotation(one: Finding, locate: Locate) -> str:
-    properties = {
-        "file": one.file and locate(one.file),
-        "line": one.line and str(one.line),
-        "title": f"evaldock: {one.code}",
-    }
-    given = ",".join(f"{name}={_property(value)}" for name, value in properties.items() if value)
     hint = f"\n{one.hint}" if one.hint else ""
-    return f"::{_GITHUB[one.severity]} {given}::{_data(one.message + hint)}"
-
-
-def _data(text: str) -> str:
-    # The runner undoes exactly these; anything else would be shown as it stands.
-    text = "\r".join(safe(part) for part in text.split("\r"))
-    return text.replace("%", "%25").replace("\r", "%0D").replace("\n", "%0A")
-
-
-def _property(text: str) -> str:
-    return _data(text).replace(":", "%3A").replace(",", "%2C")
+    return annotation(
+        _GITHUB[one.severity],
+        one.message + hint,
+        file=locate(one.file) if one.file else None,
+        line=one.line,
+        title=f"evaldock: {one.code}",
+    )
 
 
 def finding_data(one: Finding, locate: Locate) -> dict[str, Any]:
