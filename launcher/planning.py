@@ -16,10 +16,10 @@ from catalog.references import Digest, ImageRef, Transport
 from catalog.selection import find_task
 from launcher import asking, deployments
 from launcher.backends.protocol import MODULES
-from launcher.configuration import docker_flags
 from launcher.configuration.model import ApiEndpoint, RunConfig
 from launcher.configuration.model import Task as TaskConfig
 from launcher.dependencies import order_problems, resolve_names
+from launcher.execution_settings import read_execution
 from launcher.jobs import RESULTS, Deployment, JobPlan, Mount, Resources, RunPlan, SecretName
 from launcher.packaging import CodeTree
 
@@ -129,27 +129,12 @@ class _Planner:
         return jobs
 
     def _read_execution(self) -> None:
-        execution = self.config.execution
-        settings, wrong = docker_flags.translate(execution.docker_args)
-        self.problems += [f"execution.docker_args: {problem}" for problem in wrong]
-        if self.backend == "process" and execution.docker_args:
-            self.warnings.append("execution.docker_args mean nothing to the process backend")
-        mounts, wrong = deployments.read_mounts(execution.mounts, "execution.mounts")
-        self.problems += wrong
-        self.mounts = (*mounts, *(Mount(**mount) for mount in settings.pop("mounts", [])))
-        flagged = {name: settings.pop(name, None) for name in ("gpus", "cpus", "memory_limit", "shm_size")}
-        gpus = execution.gpus if execution.gpus is not None else flagged["gpus"]
-        self.resources = Resources(
-            cpus=execution.cpus or flagged["cpus"],
-            memory=execution.memory_limit or flagged["memory_limit"],
-            shm=execution.shm_size or flagged["shm_size"],
-            gpus=-1 if gpus == "all" else gpus,
-            gpu_ids=tuple(settings.pop("gpu_ids", ())),
-        )
-        settings |= execution.settings()
+        read = read_execution(self.config.execution)
+        self.problems += read.problems
+        self.warnings += read.warnings
+        self.mounts, self.resources, self.settings = read.mounts, read.resources, dict(read.settings)
         if self.backend == "process":
-            settings["catalog_root"] = str(Path(self.catalog.root).resolve())
-        self.settings = settings
+            self.settings["catalog_root"] = str(Path(self.catalog.root).resolve())
 
     def _job(self, api: ApiEndpoint, config: TaskConfig, place: str, index: int) -> JobPlan:
         found = find_task(self.catalog, config.name)
