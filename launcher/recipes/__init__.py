@@ -1,0 +1,1 @@
+"""Recipes: scripts that say themselves, in a `[tool.runspec]` table, how they are run."""
