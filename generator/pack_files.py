@@ -16,7 +16,7 @@ from pathlib import Path, PurePosixPath
 
 from catalog.errors import InvalidInput, NotFound, Refused
 from catalog.framework import MAX_BYTES, Framework, parse
-from generator.pack_ignore import Ignored
+from catalog.ignoring import LEFT_OUT, Ignored, ignore_lines
 from generator.pack_layer import Entry
 
 PATTERN = "/opt/metadata/**/framework.yml"
@@ -106,7 +106,7 @@ def _twice(frameworks: Sequence[PackedFramework]) -> list[str]:
 
 
 def _walk(folder: Path, root: str) -> Iterator[Entry]:
-    ignored = Ignored(_ignore_lines(folder))
+    ignored = Ignored((*LEFT_OUT, *ignore_lines(folder)))
     for path in _files(folder, folder, ignored):
         relative = path.relative_to(folder).as_posix()
         try:
@@ -133,15 +133,6 @@ def _files(folder: Path, root: Path, ignored: Ignored) -> Iterator[Path]:
             yield from _files(path, root, ignored)
         else:
             yield path
-
-
-def _ignore_lines(folder: Path) -> Sequence[str]:
-    try:
-        return (folder / ".gitignore").read_text(encoding="utf-8").splitlines()
-    except FileNotFoundError:
-        return ()
-    except UnicodeDecodeError:
-        raise Refused(".gitignore is not text in UTF-8", place=str(folder)) from None
 
 
 def _refuse_escape(name: str, target: str, folder: Path) -> None:

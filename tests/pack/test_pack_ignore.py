@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from generator.pack_ignore import Ignored
+from catalog.ignoring import LEFT_OUT, Ignored
 
 PATHS = [
     "a.log",
@@ -100,9 +100,9 @@ def test_git_keeps_the_same(tmp_path: Path, rules: list[str]) -> None:
     ],
 )
 def test_what_tools_leave_behind(path: str, folder: bool) -> None:
-    assert Ignored()(path, folder=folder)
+    assert Ignored(LEFT_OUT)(path, folder=folder)
 
 
 @pytest.mark.parametrize("path", ["src/build", "src/dist", "environment", "git"])
 def test_what_only_looks_like_it(path: str) -> None:
-    assert not Ignored()(path, folder=True)
+    assert not Ignored(LEFT_OUT)(path, folder=True)

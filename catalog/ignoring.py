@@ -1,6 +1,6 @@
-"""Which files of a harness folder stay out of its image: what tools leave behind, and what .gitignore names.
+"""Which files of a folder stay out of what is made of it: what tools leave behind, and what .gitignore names.
 
-Source: gitignore(5), as far as one .gitignore at the top of the folder goes.
+Source: gitignore(5).
 """
 
 from __future__ import annotations
@@ -8,6 +8,9 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
+
+from catalog.errors import Refused
 
 # What would differ from one machine to the next, or is nobody else's business.
 LEFT_OUT = (
@@ -46,20 +49,33 @@ class _Rule:
 
 
 class Ignored:
-    """The patterns of `LEFT_OUT`, then those of `lines`."""
+    """The patterns of one file, or of one list."""
 
-    def __init__(self, lines: Iterable[str] = ()) -> None:
-        self._rules: Sequence[_Rule] = [rule for line in (*LEFT_OUT, *lines) if (rule := _rule(line))]
+    def __init__(self, lines: Iterable[str]) -> None:
+        self._rules: Sequence[_Rule] = [rule for line in lines if (rule := _rule(line))]
+
+    def verdict(self, path: str, *, folder: bool) -> bool | None:
+        """True: left out, False: kept, None: no pattern says anything. `path` is relative to the folder of
+        the patterns, with slashes. What is in an ignored folder is never asked about."""
+        # "Within one level of precedence, the last matching pattern decides the outcome."
+        for rule in reversed(self._rules):
+            if (folder or not rule.folders_only) and rule.pattern.fullmatch(path):
+                return not rule.keeps
+        return None
 
     def __call__(self, path: str, *, folder: bool) -> bool:
-        """`path` is relative to the harness folder, with slashes. What is in an ignored folder is never asked
-        about."""
-        ignored = False
-        # "Within one level of precedence, the last matching pattern decides the outcome."
-        for rule in self._rules:
-            if (folder or not rule.folders_only) and rule.pattern.fullmatch(path):
-                ignored = not rule.keeps
-        return ignored
+        return self.verdict(path, folder=folder) is True
+
+
+def ignore_lines(folder: Path) -> Sequence[str]:
+    """Of its .gitignore; git doesn't follow one that is a link. Raises Refused where it isn't UTF-8."""
+    file = folder / ".gitignore"
+    if file.is_symlink() or not file.is_file():
+        return ()
+    try:
+        return file.read_text(encoding="utf-8-sig").splitlines()
+    except UnicodeDecodeError:
+        raise Refused(".gitignore is not text in UTF-8", place=str(folder)) from None
 
 
 def _rule(line: str) -> _Rule | None:
@@ -76,7 +92,12 @@ def _rule(line: str) -> _Rule | None:
     body = body.removeprefix("/")
     if not body:
         return None
-    return _Rule(re.compile(("(?:.*/)?" if anywhere else "") + _translated(body)), folders_only, keeps)
+    try:
+        pattern = re.compile(("(?:.*/)?" if anywhere else "") + _translated(body))
+    except re.error:
+        # A range that runs backwards: git passes over such a line, too.
+        return None
+    return _Rule(pattern, folders_only, keeps)
 
 
 def _translated(pattern: str) -> str:
