@@ -75,6 +75,9 @@ def run(
     if dry_run:
         _print_plan(planned.plan, as_json)
         return 0
+    from launcher.packaging import keep  # noqa: PLC0415 # hashing and tar, not for --help
+
+    keep(planned)
     return _start(planned.plan, detach=detach, as_json=as_json)
 
 
