@@ -88,7 +88,11 @@ def read_json(path: Path) -> dict[str, Any] | None:
 
 def read_exit(job: Path) -> Exit | None:
     """The job's own word about its end, None as long as there is none."""
-    data = read_json(job / EXIT)
+    return exit_of(read_json(job / EXIT))
+
+
+def exit_of(data: Mapping[str, Any] | None) -> Exit | None:
+    """From what stands in an `exit.json`; None for what can't be one."""
     if data is None or not isinstance(data.get("exit_code"), int):
         return None
     texts = {name: data[name] for name in ("reason", "started", "ended") if isinstance(data.get(name), str)}
@@ -131,13 +135,17 @@ def submitting(job: Path) -> Iterator[int]:
         os.close(lock)
 
 
-def write_secrets(job: Path, values: Mapping[str, str]) -> None:
-    """A file that only its owner can read, for the script to source and delete."""
+def secrets_text(values: Mapping[str, str]) -> str:
+    """What the script sources."""
     import shlex  # noqa: PLC0415 # only where there are secrets
 
+    return "".join(f"export {name}={shlex.quote(value)}\n" for name, value in sorted(values.items()))
+
+
+def write_secrets(job: Path, values: Mapping[str, str]) -> None:
+    """A file that only its owner can read, for the script to source and delete."""
     if values:
-        lines = "".join(f"export {name}={shlex.quote(value)}\n" for name, value in sorted(values.items()))
-        write_bytes(job / SECRETS, lines.encode(), mode=0o600)
+        write_bytes(job / SECRETS, secrets_text(values).encode(), mode=0o600)
 
 
 def read_log(path: Path, since: int, limit: int = 1 << 20) -> tuple[bytes, int]:
