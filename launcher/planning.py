@@ -21,7 +21,7 @@ from launcher.configuration.model import Task as TaskConfig
 from launcher.dependencies import order_problems, resolve_names
 from launcher.execution_settings import read_execution
 from launcher.jobs import RESULTS, Deployment, JobPlan, Mount, Resources, RunPlan, SecretName
-from launcher.packaging import CodeTree
+from launcher.packaging import CodeTree, harness_code
 
 _UNSAFE = re.compile(r"[^A-Za-z0-9._-]+")
 _SAFE_PATH = re.compile(r"[\w@%+=:,./-]+", re.ASCII)
@@ -88,6 +88,7 @@ class _Planner:
     mounts: tuple[Mount, ...] = ()
     server: Deployment | None = None
     code: dict[str, CodeTree] = field(default_factory=dict)
+    shipped: dict[tuple[str, ...], str | None] = field(default_factory=dict)
 
     @property
     def backend(self) -> str:
@@ -171,7 +172,19 @@ class _Planner:
             task_sha=task_sha(harness, task, pinned_packages(Path(self.catalog.root), packages)),
             params_sha=params_sha(task, laid),
             overrides=laid,
+            code=self._ship(packages),
         )
+
+    def _ship(self, packages: tuple[str, ...]) -> str | None:
+        """The digest of the code archive with what of the packages only this machine has."""
+        if self.remote is None:
+            return None
+        if packages not in self.shipped:
+            tree = harness_code(Path(self.catalog.root), packages)
+            if tree is not None:
+                self.code[tree.digest] = tree
+            self.shipped[packages] = tree.digest if tree else None
+        return self.shipped[packages]
 
     def _origin(self, harness: Harness, config: TaskConfig, place: str) -> tuple[str | None, tuple[str, ...]]:
         """What the harness comes from: an image by digest, or packages where nothing runs containers."""
