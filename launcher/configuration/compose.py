@@ -7,6 +7,7 @@ Interpolations (`${…}`) are OmegaConf's.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -15,6 +16,8 @@ from typing import Any
 from catalog.errors import InvalidInput, NotFound, UsageError
 from catalog.nearest import did_you_mean, near
 from launcher.configuration.groups import GROUPS
+from launcher.configuration.overlay import overlay
+from launcher.configuration.resolvers import Context, installed, keep_unknown
 
 MAX_BYTES = 1 << 20
 
@@ -38,10 +41,12 @@ class Layer:
 
 @dataclass(frozen=True, slots=True)
 class Composed:
-    """`data` is plain: interpolations resolved. `layers` run from the weakest to the strongest."""
+    """`data` is plain: interpolations resolved. `layers` run from the weakest to the strongest. `run` is what
+    stood under `run`: values for `${run.…}` and, for recipes, settings of the run (`run.env`)."""
 
     data: dict[str, Any]
     layers: Sequence[Layer] = field(default=())
+    run: Mapping[str, Any] = field(default_factory=dict)
 
     def source(self, path: Sequence[str | int]) -> str:
         """The strongest layer that mentions `path`, or else the longest part of it that any mentions."""
@@ -78,37 +83,77 @@ def find(config_dir: Path, name: str) -> Path:
     )
 
 
-def compose(file: Path | None, overrides: Sequence[str], *, extra: Sequence[Layer] = ()) -> Composed:
-    """`extra` layers (a profile, command-line options) come after the file and before the overrides.
+def compose(
+    file: Path | None,
+    overrides: Sequence[str],
+    *,
+    profile: Layer | None = None,
+    extra: Sequence[Layer] = (),
+    context: Context | None = None,
+) -> Composed:
+    """From weak to strong: the file with its defaults, the profile (see `overlay`), `extra` layers
+    (command-line options), the overrides.
 
     Raises InvalidInput or UsageError for a file that isn't a mapping, an unknown group, a cycle (named as a
-    chain), an override without `=`, and an interpolation that can't be resolved.
+    chain), an override without `=`, and an interpolation that can't be resolved; Refused for one that would
+    write a secret down.
     """
     from omegaconf import OmegaConf  # noqa: PLC0415 # heavy, and only runs compose
     from omegaconf.errors import OmegaConfBaseException  # noqa: PLC0415
 
-    layers = [*(_expand(file, ()) if file else ()), *extra]
+    context = context or Context()
+    own = list(_expand(file, ())) if file else []
+    layers = [*own, *([profile] if profile else []), *extra]
     given = [
         (Layer(f"override {text}", _nested(*pair)), pair) for text in overrides for pair in [_override(text)]
     ]
     place = _name(file)
     try:
-        merged = OmegaConf.merge({}, *[OmegaConf.create(dict(layer.data)) for layer in layers])
+        merged = OmegaConf.merge({}, *[OmegaConf.create(dict(layer.data)) for layer in own])
+        laid = overlay(_plain(merged), profile.data if profile else {}, context.run)
+        merged = OmegaConf.merge(laid, *[OmegaConf.create(dict(layer.data)) for layer in extra])
         for layer, (key, value) in given:
             place = layer.name
             # By its path, so that a number can name an entry of a list.
             OmegaConf.update(merged, key, value, merge=True, force_add=True)
-        data = OmegaConf.to_container(merged, resolve=True)
+        place = _name(file)
+        unresolved = _plain(merged)
+        merged = OmegaConf.create(keep_unknown(unresolved, unresolved.get("run", {})))
+        with installed(context):
+            data = OmegaConf.to_container(merged, resolve=True)
     # A mapping laid over a list, a number that is no entry of it.
     except (OmegaConfBaseException, TypeError, IndexError, ValueError) as problem:
         full_key = getattr(problem, "full_key", None)
+        _raise_ours(context, Composed({}, layers), full_key)
         where = f" at {full_key}" if full_key else ""
         first = str(problem).splitlines()[0]
         raise InvalidInput("the configuration can't be composed:", [f"{first}{where}"], place=place) from None
     layers.extend(layer for layer, _ in given)
     if not isinstance(data, dict):
         raise UsageError("a configuration must be a mapping", place=_name(file))
-    return Composed({str(k): v for k, v in data.items()}, tuple(layers))
+    plain = {str(key): value for key, value in data.items()}
+    run = plain.pop("run", {})
+    return Composed(plain, tuple(layers), run if isinstance(run, dict) else {})
+
+
+def _plain(merged: Any) -> dict[str, Any]:
+    from omegaconf import OmegaConf  # noqa: PLC0415
+
+    data = OmegaConf.to_container(merged, resolve=False)
+    if not isinstance(data, dict):
+        raise UsageError("a configuration must be a mapping")
+    return {str(key): value for key, value in data.items()}
+
+
+def _raise_ours(context: Context, composed: Composed, key: str | None) -> None:
+    """What a resolver said, with the place of the value that asked it."""
+    error = context.error
+    if error is None:
+        return
+    if key and not error.place:
+        path = [int(part) if part.isdecimal() else part for part in re.findall(r"[^.\[\]]+", key)]
+        error.place = f"{key} ({composed.source(path)})"
+    raise error from None
 
 
 def _expand(file: Path, chain: tuple[Path, ...]) -> Iterator[Layer]:
