@@ -145,7 +145,7 @@ class _Planner:
         self.problems += variables.problems
         image, packages = self._origin(harness, config, place)
         laid = asking.overrides(self.config.evaluation, config, api, asked, task)
-        directory = f"jobs/{index:03d}-{_safe(task.id)}-{_safe(asked.model_id)}"
+        directory = f"jobs/{index:03d}-{folder_name(task.id)}-{folder_name(asked.model_id)}"
         command, effective = asking.command(task, laid, asked.type, self._results(directory))
         return JobPlan(
             key=f"{self.run_id}-{index:03d}",
@@ -230,5 +230,6 @@ class _Planner:
         return results
 
 
-def _safe(text: str) -> str:
+def folder_name(text: str) -> str:
+    """A part of a folder's name made of any text."""
     return _UNSAFE.sub("-", text).strip("-.")[:60] or "x"
