@@ -78,14 +78,14 @@ def environment(
     run: RunConfig, config: TaskConfig, key_name: str | None, environ: Mapping[str, str], place: str
 ) -> Environment:
     """Variables of one job, those of the task over the evaluation's over the execution's."""
-    made = Environment()
+    made = Environment(run.execution.secrets_where)
     made.add(run.execution.env_vars, environ, "execution.env_vars")
     made.add(run.evaluation.env_vars, environ, "evaluation.env_vars")
     made.add(config.env_vars, environ, f"{place}.env_vars")
-    required = {name: f"host:{name}" for name in run.evaluation.required_env_vars}
+    required = {name: f"{made.where}:{name}" for name in run.evaluation.required_env_vars}
     made.add(required, environ, "evaluation.required_env_vars")
     if key_name and key_name not in made.literal and key_name not in made.secrets:
-        made.add({key_name: f"host:{key_name}"}, environ, "target.api_endpoint.api_key_name")
+        made.add({key_name: f"{made.where}:{key_name}"}, environ, "target.api_endpoint.api_key_name")
     return made
 
 

@@ -27,12 +27,12 @@ PATHS: Mapping[str, str] = {
 
 
 def build(
-    settings: Settings, environ: Mapping[str, str], resources: Resources
+    settings: Settings, environ: Mapping[str, str], resources: Resources, *, secrets_where: str = "host"
 ) -> tuple[Deployment | None, list[str]]:
     """The server to start (None for `none`), and what is wrong with its settings."""
     if settings.type == "none":
         return None, []
-    environment = Environment()
+    environment = Environment(secrets_where)
     environment.add(settings.env_vars, environ, "deployment.env_vars")
     problems = environment.problems
     command, wrong = _COMMANDS[settings.type](settings)

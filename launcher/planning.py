@@ -219,7 +219,7 @@ class _Planner:
 
     def _results(self, directory: str) -> str:
         """The results folder as the job sees it: the same in every container, a real path without one."""
-        if self.config.execution.contained:
+        if self.config.execution.fixed_paths:
             return RESULTS
         results = f"{self.remote or self.directory}/{directory}/artifacts"
         if not _SAFE_PATH.fullmatch(results):

@@ -21,8 +21,10 @@ REDACTED = "[redacted]"
 
 @dataclass(slots=True)
 class Environment:
-    """What a task's `env_vars` come to. `problems` are complete lines."""
+    """What a task's `env_vars` come to. `problems` are complete lines; `where` is the side that a bare name is
+    read on."""
 
+    where: str = "host"
     literal: dict[str, str] = field(default_factory=dict)
     secrets: dict[str, SecretName] = field(default_factory=dict)
     problems: list[str] = field(default_factory=list)
@@ -41,7 +43,7 @@ class Environment:
                 self.literal[name] = rest
                 continue
             if not (colon and kind in ("host", "runtime")):
-                kind, rest = "host", value
+                kind, rest = self.where, value
             source, optional = rest.removesuffix("?"), rest.endswith("?")
             if not _NAME.fullmatch(source):
                 # Not repeated in the message: what stands here may be the secret itself.

@@ -64,6 +64,16 @@ class Execution(Strict):
         return self.type != "process"
 
     @property
+    def fixed_paths(self) -> bool:
+        """Whether jobs see their folders as /results and the like, and not under their real paths."""
+        return self.contained
+
+    @property
+    def secrets_where(self) -> str:
+        """The side that a bare name of a variable is read on: see `SecretName.where`."""
+        return "host"
+
+    @property
     def remote(self) -> str | None:
         """The folder on the other side below which runs have theirs; None where it is this machine's."""
         return None
