@@ -30,6 +30,7 @@ from launcher.code_files import collect
 from launcher.locking import locked
 
 if TYPE_CHECKING:
+    from launcher.jobs import RunPlan
     from launcher.planning import Planned
 
 MAX_BYTES = 64 << 20
@@ -133,6 +134,12 @@ def unpacking(digest: str, folder: str) -> str:
     coreutils, mktemp, gzip and tar of GNU or busybox."""
     code = shlex.quote(f"{folder.rstrip('/')}/{digest}")
     return _UNPACKING.format(code=code, digest=digest, suffix=SUFFIX)
+
+
+def unpacked(run: RunPlan, digest: str) -> Path:
+    """The shipped code of a run whose jobs run on this machine."""
+    folder = Path(run.directory) / run_directory.CODE
+    return unpack(folder / f"{digest}{SUFFIX}", folder)
 
 
 def unpack(archive: Path, folder: Path) -> Path:
