@@ -32,7 +32,8 @@ from launcher import env_file
 from launcher.configuration.compose import Layer
 from launcher.configuration.model import model_for
 from launcher.env_file import SPECIAL, EnvFile
-from launcher.secrets import SECRET_NAME
+from launcher.key_binding import VARIABLE, Address, Binding, Keys, address
+from launcher.secrets import NAME, SECRET_NAME
 
 # What others call our settings. A backend's own setting of that name comes before the alias.
 ALIASES: Mapping[str, str] = MappingProxyType(
@@ -128,6 +129,57 @@ def of_file(file: EnvFile, name: str) -> Profile:
         wandb=merge(dict(file.section("wandb")), data.get("wandb", {})),
         places=places,
     )
+
+
+def keys(profile: Profile | None, environ: Mapping[str, str] = os.environ) -> Keys:
+    """The bindings of keys that hold here; every profile of env.toml counts, selected or not.
+
+    Raises InvalidInput for a binding that can't be meant, whoever's it is: what can't be read protects
+    nothing.
+    """
+    file = profile.file if profile else env_file.load(environ)
+    required = environ.get(VARIABLE, "") not in ("", "0")
+    if file is None:
+        return Keys(required=required)
+    problems: list[str] = []
+    by_profile = {name: _bindings(file, name, problems) for name in file.profiles}
+    if problems:
+        raise InvalidInput("keys are not bound as they should be:", problems)
+    own: dict[Address, Binding] = {}
+    for name in reversed(profile.chain if profile else ()):
+        own |= {binding.address: binding for binding in by_profile[name]}
+    beside = profile.secrets if profile else ()
+    everybody = tuple(binding for bindings in by_profile.values() for binding in bindings)
+    return Keys(own=tuple(own.values()), others=everybody, beside=frozenset(beside), required=required)
+
+
+def _bindings(file: EnvFile, name: str, problems: list[str]) -> list[Binding]:
+    table = file.tables[name].get("keys", {})
+    place = file.place((name, "keys"))
+    if not isinstance(table, dict):
+        problems.append(f"{place}: {name}.keys: expected a table of URLs and names of keys")
+        return []
+    made: dict[Address, Binding] = {}
+    for url, key in table.items():
+        where = f"{file.place((name, 'keys', url))}: {name}.keys.{url!r:.200}"
+        if not isinstance(key, str) or not NAME.fullmatch(key):
+            # Not repeated in the message: it may be the key itself.
+            problems.append(f"{where}: expected the name of the variable that holds the key")
+            continue
+        try:
+            found = address(url)
+        except UsageError as error:
+            problems.append(f"{where}: {error.message}")
+            continue
+        if "?" in url:
+            problems.append(f"{where}: a key is bound to a URL without a query")
+        elif found in made:
+            problems.append(f"{where}: the same as {made[found].url!r} at {made[found].place}")
+        else:
+            made[found] = Binding(
+                url=url, address=found, key=key, profile=name, place=file.place((name, "keys", url))
+            )
+    return list(made.values())
 
 
 def _chain(file: EnvFile, name: str) -> tuple[str, ...]:

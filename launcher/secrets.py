@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from catalog.errors import InvalidInput
 from launcher.jobs import RunPlan, SecretName
 
-_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
+NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 # Names whose values are secrets, as people name them.
 SECRET_NAME = re.compile(r"(?:^|_)(?:API)?(?:KEY|TOKEN|SECRET|PASSWORD|PASSWD|CREDENTIALS?)$", re.IGNORECASE)
 REDACTED = "[redacted]"
@@ -33,7 +33,7 @@ class Environment:
         """Later calls win. A `host` variable that is unset is a problem, unless it is optional."""
         for name, value in variables.items():
             where = f"{place}.{name}"
-            if not _NAME.fullmatch(name):
+            if not NAME.fullmatch(name):
                 self.problems.append(f"{where}: not a variable's name")
                 continue
             self.literal.pop(name, None)
@@ -45,7 +45,7 @@ class Environment:
             if not (colon and kind in ("host", "runtime")):
                 kind, rest = self.where, value
             source, optional = rest.removesuffix("?"), rest.endswith("?")
-            if not _NAME.fullmatch(source):
+            if not NAME.fullmatch(source):
                 # Not repeated in the message: what stands here may be the secret itself.
                 self.problems.append(
                     f"{where}: expected host:NAME, runtime:NAME, lit:VALUE or a variable's name"
