@@ -57,6 +57,9 @@ COMMANDS: Mapping[str, Lazy | Mapping[str, Lazy]] = {
     "adopt": Lazy("launcher.commands.control:adopt", "Take over runs from their handles."),
     "prune": Lazy("launcher.commands.control:prune", "Forget runs that have ended and are old."),
     "publish": Lazy("launcher.commands.publish:publish", "Publish the results of runs."),
+    "report": Lazy(
+        "launcher.commands.report:report", "Show what came out of runs, beside what was published before."
+    ),
     "compare": Lazy(
         "launcher.commands.compare:compare", "Compare two models, published runs or record files."
     ),
