@@ -118,15 +118,25 @@ wait "$!"
 """
 
 # EVALDOCK_CODE is where the backend has put the shipped code; without any, a recipe starts in its results.
+# What setup exports and where it changes to is for the command, too.
 _RECIPE = """\
 export EVALDOCK_CONFIG="$PWD/{run_config}" EVALDOCK_RESULTS={results}
 {inputs}\
-cd "${{EVALDOCK_CODE-{results}}}" || fail "the shipped code is not there"
+code=${{EVALDOCK_CODE-{results}}}
+export PYTHONPATH="$code:$code/src${{PYTHONPATH:+:$PYTHONPATH}}"
+cd "$code" || fail "the shipped code is not there"
 {setup}\
 sh -c {command} &
 wait "$!"
 """
 
+_SETUP = """\
+reason="its setup failed"
+set +u -e
+eval {setup}
+set -u +e
+reason=
+"""
 
 _WAIT = """\
 url={url}
@@ -197,7 +207,7 @@ def _body(job: JobPlan, results: str, inputs: Mapping[str, str]) -> str:
     exports = "".join(
         f"export EVALDOCK_INPUT_{name.upper()}={shlex.quote(path)}\n" for name, path in sorted(inputs.items())
     )
-    setup = f"{job.setup.rstrip()}\n" if job.setup.strip() else ""
+    setup = _SETUP.format(setup=shlex.quote(job.setup.strip("\n"))) if job.setup.strip() else ""
     return _RECIPE.format(**given, inputs=exports, setup=setup)
 
 

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from catalog.errors import NotFound, Refused, Unreachable, UsageError
+from launcher import packaging
 from launcher import run_directory as files
 from launcher.backends import docker_arguments as arguments
 from launcher.backends.docker_arguments import ATTEMPT, KEY, ROLE
@@ -137,6 +138,8 @@ def _script(run: RunPlan, job: JobPlan, attempt: int) -> str:
 
 def _stage(run: RunPlan, job: JobPlan, folder: Path, attempt: int, secrets: Mapping[str, str]) -> None:
     files.begin_attempt(folder, job, attempt)
+    if job.code:
+        packaging.unpacked(run, job.code)
     (folder / STOPPING).unlink(missing_ok=True)
     files.write_bytes(folder / files.SCRIPT, _script(run, job, attempt).encode())
     files.write_bytes(folder / files.RUN_CONFIG, run_config(job))

@@ -42,7 +42,7 @@ def ensure(packages: Sequence[str], root: Path, say: Callable[[str], None] = pri
     with _locked(target.with_suffix(".lock")):
         if (target / READY).is_file():
             return target
-        say(f"installing {', '.join(packages)}")
+        say(f"installing {', '.join(packages) or 'an empty environment'}")
         if target.exists():
             shutil.rmtree(target)
         try:
@@ -92,14 +92,16 @@ def _with_uv(uv: str, target: Path, requirements: list[str]) -> str:
     python = str(target / "bin" / "python")
     _run([uv, "venv", "--quiet", "--python", sys.executable, str(target)])
     # Folders are copied, not linked: the environment must not change with them.
-    _run([uv, "pip", "install", "--quiet", "--python", python, *requirements])
+    if requirements:
+        _run([uv, "pip", "install", "--quiet", "--python", python, *requirements])
     return _run([uv, "pip", "list", "--quiet", "--format", "freeze", "--python", python])
 
 
 def _with_pip(target: Path, requirements: list[str]) -> str:
     pip = [str(target / "bin" / "python"), "-m", "pip", "--disable-pip-version-check", "--no-input"]
     _run([sys.executable, "-m", "venv", str(target)])
-    _run([*pip, "install", "--quiet", *requirements])
+    if requirements:
+        _run([*pip, "install", "--quiet", *requirements])
     return _run([*pip, "list", "--format", "freeze"])
 
 

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from catalog.errors import Unreachable
+from launcher import packaging
 from launcher import run_directory as files
 from launcher.backends import process_runner, processes
 from launcher.backends.protocol import NotSent
@@ -31,6 +32,7 @@ def plan(run: RunPlan, job: JobPlan) -> Mapping[str, Any]:
         "command": ["/bin/sh", files.SCRIPT],
         "directory": job.directory,
         "packages": list(job.packages),
+        "code": job.code,
         "secrets": [secret.name for secret in job.secrets],
         "deployment": dataclasses.asdict(job.deployment) if job.deployment else None,
         "script": _script(run, job, attempt=1),
@@ -105,7 +107,9 @@ def _stage(run: RunPlan, job: JobPlan, folder: Path, attempt: int, secrets: Mapp
     runner_plan = {
         "key": job.key,
         "attempt": attempt,
+        "kind": job.kind,
         "packages": list(job.packages),
+        "code": str(packaging.unpacked(run, job.code)) if job.code else None,
         "root": run.settings.get("catalog_root", "."),
         "runtime": [secret.source for secret in job.secrets if secret.where == "runtime"],
         "deployment": dataclasses.asdict(job.deployment) if job.deployment else None,

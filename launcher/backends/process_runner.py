@@ -107,7 +107,8 @@ class _Runner:
         """Only what the job was given, and what any program needs to start."""
         packages, root = self.plan["packages"], Path(self.plan["root"])
         bin_folder, contract = "", Path()
-        if packages:
+        # A recipe without dependencies still gets a Python that has nothing else.
+        if packages or self.plan["kind"] == "recipe":
             venv = environments.ensure(packages, root, self._log)
             files.write_json(self.job / "packages.json", environments.installed(venv))
             bin_folder, contract = f"{venv / 'bin'}:", venv / "bin" / "nemo-evaluator"
@@ -122,6 +123,7 @@ class _Runner:
             # The contract's runner starts a proxy; of two jobs that look for a free port at the same moment
             # one would fail.
             "ADAPTER_PORT": str(_free_port()),
+            **({"EVALDOCK_CODE": self.plan["code"]} if self.plan["code"] else {}),
             **{name: os.environ[name] for name in self.plan["runtime"] if name in os.environ},
         }
 
