@@ -107,7 +107,12 @@ class _Planner:
             self.problems.append(f"execution.type: no backend {self.backend!r}{near}; there are {known}")
             return []
         self._read_execution()
-        self.server, wrong = deployments.build(self.config.deployment, self.environ, self.resources)
+        self.server, wrong = deployments.build(
+            self.config.deployment,
+            self.environ,
+            self.resources,
+            secrets_where=self.config.execution.secrets_where,
+        )
         self.problems += wrong
         tasks = self.config.evaluation.tasks
         if not tasks:

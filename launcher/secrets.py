@@ -21,8 +21,8 @@ REDACTED = "[redacted]"
 
 @dataclass(slots=True)
 class Environment:
-    """What a task's `env_vars` come to. `problems` are complete lines; `where` is the side that a bare name is
-    read on."""
+    """What a task's `env_vars` come to. `problems` are complete lines; `where` is the side that a bare name
+    is read on."""
 
     where: str = "host"
     literal: dict[str, str] = field(default_factory=dict)
