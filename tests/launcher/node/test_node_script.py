@@ -1,0 +1,135 @@
+"""What a node does for a job, tried for real: as a process and in a container."""
+
+from __future__ import annotations
+
+import json
+import signal
+import subprocess
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from launched import RESULTS, until, wait_for
+from launcher.jobs import SecretName
+
+FOREVER = "touch {out}/ready; while :; do sleep 0.1; done"
+ODD = "ü '\" $(touch pwned) `touch pwned` ${HOME} \\ \n; touch pwned #é"
+
+
+def left_running(key: str) -> list[str]:
+    listed = subprocess.run(["ps", "-eo", "args"], capture_output=True, text=True, check=True).stdout
+    found = [line for line in listed.splitlines() if key in line]
+    for entry in Path("/proc").glob("[0-9]*"):
+        with suppress(OSError):
+            found += [entry.name] * (f"EVALDOCK_JOB={key}/".encode() in (entry / "environ").read_bytes())
+    return found
+
+
+def clean(one: Any) -> None:
+    """Nothing of the job runs, nothing private lies about, no container is left."""
+    until(lambda: not left_running(one.job.key), f"nothing of {one.job.key} runs", patience=20)
+    assert not [path for path in one.folder.rglob(".*") if path.is_file()]
+    if one.runtime == "docker":
+        label = f"label=evaldock.key={one.job.key}"
+        listed = subprocess.run(
+            ["docker", "ps", "--all", "--quiet", "--filter", label],
+            capture_output=True,
+            text=True,
+            check=True,
+        ).stdout
+        assert listed == ""
+
+
+@pytest.mark.parametrize("shell", [("dash",), ("busybox", "sh"), ("bash", "--posix")], ids=lambda s: s[0])
+def test_a_job_leaves_its_files_and_code(node: Any, shell: tuple[str, ...]) -> None:
+    one = node("echo hello; " + RESULTS + "; exit 3", shell=shell)
+    assert one.work() == 3
+    said = one.exit()
+    assert (said["exit_code"], said["reason"], said["attempt"]) == (3, None, 1)
+    assert one.log() == "hello\n"
+    assert sorted(path.name for path in one.artifacts.iterdir()) == ["results.yml", "run_config.yml"]
+    for name in ("stage.pre-start", "stage.running", "stage.exit"):
+        assert "time" in json.loads((one.folder / name).read_bytes())
+    clean(one)
+
+
+@pytest.mark.parametrize("shell", [("dash",), ("busybox", "sh")], ids=lambda s: s[0])
+def test_a_request_to_stop_reaches_the_harness(node: Any, shell: tuple[str, ...]) -> None:
+    trap = "trap 'sleep 1; echo saved >>{out}/saved; exit 0' TERM"
+    one = node(f"({trap}; {FOREVER}) & wait; wait", shell=shell)
+    one.stage()
+    running = one.start()
+    wait_for(one.artifacts / "ready")
+    running.send_signal(signal.SIGTERM)
+    assert running.wait(timeout=30) == 143
+    assert (one.exit()["exit_code"], one.exit()["reason"]) == (143, "stopped on request")
+    assert (one.artifacts / "saved").read_text() == "saved\n"
+    clean(one)
+
+
+def test_a_job_that_ignores_the_request_is_killed(node: Any) -> None:
+    one = node("trap '' TERM; " + FOREVER)
+    one.stage()
+    running = one.start()
+    wait_for(one.artifacts / "ready")
+    running.send_signal(signal.SIGTERM)
+    running.wait(timeout=30)
+    assert (one.exit()["exit_code"], one.exit()["reason"]) == (143, "stopped on request")
+    clean(one)
+
+
+def test_a_shell_that_is_killed_leaves_nothing_running_and_a_word_of_its_end(node: Any) -> None:
+    one = node(FOREVER)
+    one.stage()
+    running = one.start()
+    wait_for(one.artifacts / "ready")
+    running.kill()
+    running.wait()
+    wait_for(one.folder / "exit.json")
+    assert (one.exit()["exit_code"], one.exit()["reason"]) == (137, "its shell on the node was killed")
+    clean(one)
+
+
+def test_a_job_that_is_killed_has_its_signal_told(node: Any) -> None:
+    one = node("kill -9 $$")
+    assert one.work() == 137
+    assert one.exit()["reason"] == "killed by signal 9"
+    clean(one)
+
+
+def test_what_an_attempt_left_is_kept_by_the_next(node: Any) -> None:
+    one = node("echo again >>{out}/lines; echo line; " + RESULTS)
+    assert one.work() == 0
+    assert one.work(attempt=2) == 0
+    assert (one.artifacts / "lines").read_text() == "again\nagain\n"
+    assert one.exit()["attempt"] == 2
+    kept = one.folder / "attempts" / "1"
+    assert sorted(path.name for path in kept.iterdir()) == [
+        "exit.json", "job.log", "results.yml", "stage.exit", "stage.pre-start", "stage.running",
+    ]  # fmt: skip
+    assert json.loads((kept / "exit.json").read_bytes())["attempt"] == 1
+    assert one.log() == "line\n"
+
+
+def test_secrets_and_odd_values_arrive_and_lie_about_nowhere(node: Any) -> None:
+    secrets = (
+        SecretName(name="KEY", source="HOST_KEY"),
+        SecretName(name="OWN", source="OF_THE_NODE", where="runtime"),
+    )
+    command = 'printf %s "$ODD" >{out}/odd; printf %s "$KEY" >{out}/key; printf %s "$OWN" >{out}/own'
+    one = node(command, env={"ODD": ODD}, secrets=secrets)
+    one.stage(secrets={"KEY": ODD})
+    assert (one.folder / ".secrets").stat().st_mode & 0o777 == 0o600
+    assert one.start(environ={"OF_THE_NODE": ODD}).wait(timeout=60) == 0
+    for name in ("odd", "key", "own"):
+        assert (one.artifacts / name).read_text() == ODD, name
+    assert not list(one.root.rglob("pwned"))
+    clean(one)
+
+
+def test_a_variable_that_the_node_lacks_is_named(node: Any) -> None:
+    one = node("true", secrets=(SecretName(name="OWN", source="NOT_HERE", where="runtime"),))
+    assert one.work() == 70
+    assert one.exit()["reason"] == "the variable NOT_HERE is not set on this machine"
