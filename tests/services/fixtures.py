@@ -23,6 +23,8 @@ from services.registry import start_registry
 from services.required import Unavailable, unavailable
 from services.shared import Shared
 from services.skopeo import Skopeo, find_skopeo
+from services.slurm import Slurm, start_slurm
+from services.sshd import Sshd, start_sshd
 
 # marker name → the fixture that provides it
 FIXTURES = {
@@ -32,6 +34,8 @@ FIXTURES = {
     "chromium": "chromium",
     "node": "node",
     "pypi": "real_wheels",
+    "slurm": "slurm",
+    "sshd": "sshd",
 }
 _SHARED = pytest.StashKey[Shared]()
 
@@ -158,3 +162,30 @@ def whole_busybox(docker_engine: Engine, registry: str, skopeo: Skopeo, shared: 
 
     name: str = _once(shared, "whole-busybox", begin)["image"]
     return name
+
+
+@pytest.fixture(scope="session")
+def _slurm(shared: Shared) -> Slurm:
+    found = _once(shared, "slurm", lambda folder: start_slurm(shared, folder))
+    return Slurm(Path(found["conf"]), found["cluster"], Path(found["sql"]), found["owner"])
+
+
+@pytest.fixture
+def slurm(_slurm: Slurm, monkeypatch: pytest.MonkeyPatch) -> Slurm:
+    """The test run's own cluster; SLURM_CONF points at it. Shared: cancel what you leave running."""
+    monkeypatch.setenv("SLURM_CONF", str(_slurm.conf))
+    return _slurm
+
+
+@pytest.fixture(scope="session")
+def _sshd(shared: Shared) -> Sshd:
+    found = _once(shared, "sshd", lambda folder: start_sshd(shared, folder))
+    return Sshd(found["port"], found["user"], Path(found["key"]), Path(found["host_key"]))
+
+
+@pytest.fixture
+def sshd(_sshd: Sshd, own_environment: Path) -> Sshd:
+    """An SSH server that the test's own home knows as `cluster`. Behind it is this machine, with the cluster
+    of `slurm` where the test has that one, too."""
+    _sshd.introduce(own_environment)
+    return _sshd
