@@ -32,6 +32,7 @@ if TYPE_CHECKING:
 @click.option("--output-dir", type=click.Path(path_type=Path), help="Parent of the run's folder.")
 @click.option("--dry-run", is_flag=True, help="Print exactly what would be sent; send nothing.")
 @click.option("--detach", is_flag=True, help="Leave a supervisor behind and return.")
+@click.option("--hold", is_flag=True, help="Record the run and start nothing; `evaldock tick` starts it.")
 @catalog_option
 @json_option
 def run(
@@ -42,6 +43,7 @@ def run(
     output_dir: Path | None,
     dry_run: bool,
     detach: bool,
+    hold: bool,
     catalog_dir: Path | None,
     as_json: bool,
     **given: Any,
@@ -78,7 +80,7 @@ def run(
     from launcher.packaging import keep  # noqa: PLC0415 # hashing and tar, not for --help
 
     keep(planned)
-    return _start(planned.plan, detach=detach, as_json=as_json)
+    return _start(planned.plan, detach=detach, hold=hold, as_json=as_json)
 
 
 def _print_plan(plan: RunPlan, as_json: bool) -> None:
@@ -100,7 +102,7 @@ def _print_plan(plan: RunPlan, as_json: bool) -> None:
         out(f"\n{script}")
 
 
-def _start(plan: RunPlan, *, detach: bool, as_json: bool) -> int:
+def _start(plan: RunPlan, *, detach: bool, hold: bool, as_json: bool) -> int:
     from launcher import handle  # noqa: PLC0415
     from launcher.commands.options import database  # noqa: PLC0415
     from launcher.commands.views import Watch, job_data, print_rows  # noqa: PLC0415
@@ -112,6 +114,10 @@ def _start(plan: RunPlan, *, detach: bool, as_json: bool) -> int:
         opened.record(plan)
         handle.write(opened, plan)
         note(f"run {plan.run_id} in {plan.directory}")
+        if hold:
+            if as_json:
+                print_json({"run": plan.run_id, "directory": plan.directory, "backend": plan.backend})
+            return 0
         if detach:
             leave(plan.run_id, opened.path.parent)
             _say_detached(plan, as_json)
