@@ -132,6 +132,9 @@ class _Planner:
             return []
         jobs = resolve_names(jobs, names, self.problems)
         self.problems += order_problems(jobs)
+        wrong, told = self.config.execution.check(jobs)
+        self.problems += wrong
+        self.warnings += told
         return jobs
 
     def _read_execution(self) -> None:

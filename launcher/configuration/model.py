@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import importlib
 from collections.abc import Mapping, Sequence
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, create_model
 
@@ -17,6 +17,9 @@ from catalog.nearest import did_you_mean
 from launcher.configuration.compose import Composed
 from launcher.configuration.docker_flags import size
 from launcher.configuration.groups import EXECUTIONS
+
+if TYPE_CHECKING:
+    from launcher.jobs import JobPlan
 
 EndpointType = Literal[
     "chat", "completions", "completions_logprob", "embedding", "vlm", "undefined", "lepton"
@@ -77,6 +80,10 @@ class Execution(Strict):
     def remote(self) -> str | None:
         """The folder on the other side below which runs have theirs; None where it is this machine's."""
         return None
+
+    def check(self, _jobs: Sequence[JobPlan]) -> tuple[list[str], list[str]]:
+        """What is wrong with these jobs on this backend, and what their owner should know: complete lines."""
+        return [], []
 
     def settings(self) -> dict[str, Any]:
         """What only this backend understands, as plain data."""
