@@ -114,6 +114,8 @@ finish() {
   forget
   own=$(own_code)
   [ -z "$memory" ] || [ "${own:-137}" != 137 ] || own= code=137 reason="out of memory"
+  # It had no time to say so itself.
+  [ -n "$own$reason" ] || [ -z "$late" ] || code=143 reason="stopped on request"
   if [ -z "$own" ] || { [ -n "$reason" ] && [ "$own" != 0 ]; }; then
     if [ -z "$reason" ] && [ "$code" -gt 128 ]; then
       reason="killed by signal $((code - 128)), without an exit.json"

@@ -167,6 +167,7 @@ class _Planner:
             directory=directory,
             image=image,
             packages=packages,
+            code=self._code(packages),
             abilities=harness.abilities,
             env=variables.literal,
             secrets=tuple(variables.secrets.values()),
@@ -224,6 +225,14 @@ class _Planner:
         if loose:
             listed = ", ".join(loose)
             self.problems.append(f"packages of {harness.entry!r} are not pinned: {listed} (NAME==VERSION)")
+
+    def _code(self, packages: tuple[str, ...]) -> str | None:
+        """The digest of what only this machine has of the packages, where they are installed elsewhere."""
+        tree = harness_code(Path(self.catalog.root), packages) if self.remote else None
+        if tree is None:
+            return None
+        self.code[tree.digest] = tree
+        return tree.digest
 
     def _results(self, directory: str) -> str:
         """The results folder as the job sees it: the same in every container, a real path without one."""

@@ -76,22 +76,25 @@ def _there(run: RunPlan) -> RunPlan:
 # -- no container ----------------------------------------------------------------------------------------
 
 _PROCESS = r"""
-ask() { kill "-$1" "$job" 2>/dev/null; }
+ask() { [ "$job" = starting ] || kill "-$1" "$job" 2>/dev/null; }
 serving() { read -r served <server/pid && kill "-$1" -- "-$served"; } 2>/dev/null
 clear() {
-  for each in "$job" "$server"; do [ -z "$each" ] || kill -KILL -- "-$each" "$each"; done
+  for each in ${job#starting} $server; do kill -KILL -- "-$each" "$each"; done
   serving TERM
   left=20
   while [ "$left" -gt 0 ] && serving 0; do nap; left=$((left - 1)); done
   serving KILL
   rm -f server/pid server/code
 } 2>/dev/null
+# A request to stop may arrive between a start and its being noted: it is passed on then.
 launch() {
+  job=starting
   (
     environment
     exec setsid @command@
   ) </dev/null >>logs/node.log 2>&1 &
   job=$!
+  [ -z "$late" ] || ask TERM
   await "$job"
 }
 # Started by a shell that waits for it: only its parent learns of a process's end at once.
@@ -199,12 +202,13 @@ prepare() {
 }
 launch() {
   run "$engine" create @arguments@ || fail "the container can't be created: $(last)"
+  job=container
   if ! run "$engine" start "$name"; then
-    trouble=$(last)
+    trouble=$(last) job=
     [ -z "$server" ] || running "$server_name" || server_ended
     fail "the container can't be started: $trouble"
   fi
-  job=container
+  [ -z "$late" ] || ask TERM
   "$engine" wait "$name" >.code 2>>logs/node.log &
   await "$!"
   read -r code <.code || code=70
