@@ -12,10 +12,11 @@ from catalog.errors import UsageError
 from catalog.models import Task
 from catalog.normal_form import merge
 from catalog.rendering import Unrenderable, render
-from launcher import deployments
+from launcher import deployments, key_binding
 from launcher.configuration.model import ApiEndpoint, Evaluation, RunConfig
 from launcher.configuration.model import Task as TaskConfig
-from launcher.jobs import Endpoint
+from launcher.jobs import Deployment, Endpoint
+from launcher.key_binding import NO_KEYS, Keys
 from launcher.quoting import Protected
 from launcher.secrets import Environment
 
@@ -26,9 +27,17 @@ def supported_types(task: Task) -> tuple[str, ...]:
 
 
 def choose_endpoint(
-    run: RunConfig, api: ApiEndpoint, config: TaskConfig, task: Task, *, place: str, problems: list[str]
+    run: RunConfig,
+    api: ApiEndpoint,
+    config: TaskConfig,
+    task: Task,
+    *,
+    place: str,
+    problems: list[str],
+    keys: Keys = NO_KEYS,
 ) -> Endpoint:
-    """The endpoint for one task: what was asked for, else the first type that the task takes."""
+    """The endpoint for one task: what was asked for, else the first type that the task takes, with the key
+    that the profile binds to its URL."""
     supported = supported_types(task)
     wanted = config.endpoint_type or api.type
     wanted = "chat" if wanted == "vlm" else wanted
@@ -50,7 +59,8 @@ def choose_endpoint(
     if not model:
         problems.append("target.api_endpoint.model_id is not set (--model-id)")
     whole = whole_url(url, kind, place, problems) if url else ""
-    return Endpoint(model_id=model or "", url=whole, type=kind, key_name=api.api_key_name)
+    key_name = api.api_key_name or keys.key_for(whole)
+    return Endpoint(model_id=model or "", url=whole, type=kind, key_name=key_name)
 
 
 def whole_url(url: str, kind: str, place: str, problems: list[str]) -> str:
@@ -87,6 +97,34 @@ def environment(
     if key_name and key_name not in made.literal and key_name not in made.secrets:
         made.add({key_name: f"{made.where}:{key_name}"}, environ, "target.api_endpoint.api_key_name")
     return made
+
+
+def astray(
+    keys: Keys,
+    asked: Endpoint,
+    variables: Environment,
+    config: TaskConfig,
+    *,
+    laid: Mapping[str, Any],
+    effective: Mapping[str, Any],
+    server: Deployment | None,
+    place: str,
+) -> list[str]:
+    """Complete lines: which secrets of one job could reach an address that they are not bound to."""
+    secrets = tuple(variables.secrets.values())
+    lines = key_binding.refusals(
+        keys, url=asked.url, key_name=asked.key_name, secrets=secrets, config=effective, place=place
+    )
+    if server is not None:
+        lines += key_binding.refusals(
+            keys, url="", key_name=None, secrets=server.secrets, config={}, place="deployment.env_vars"
+        )
+    if not keys.required or not any(keys.bound(secret.source) for secret in secrets):
+        return lines
+    if config.container is not None:
+        lines.append(f"{place}.container: only the catalog's image may hold a bound key")
+    lines += [f"{place}: {line}" for line in key_binding.strangers(keys, laid, variables.literal)]
+    return lines
 
 
 def overrides(

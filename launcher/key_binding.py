@@ -12,7 +12,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from catalog.errors import UsageError
+from catalog.errors import Refused, UsageError
 from launcher.jobs import SecretName
 
 VARIABLE = "EVALDOCK_BOUND_KEYS"
@@ -151,6 +151,15 @@ def refusals(
         elif keys.required:
             lines += _unbound(keys, secret)
     return [f"{place}: {line}" for line in lines]
+
+
+def refused(lines: Iterable[str]) -> Refused:
+    """The error for what `refusals` and `strangers` found."""
+    listed = "".join(f"\n  - {line}" for line in dict.fromkeys(lines))
+    return Refused(
+        f"keys would go where they are not bound to go:{listed}",
+        hint="bind the key to that URL in env.toml ([PROFILE.keys]), or use another key",
+    )
 
 
 def _endpoint_key(keys: Keys, source: str, url: str) -> Iterator[str]:

@@ -14,13 +14,14 @@ from catalog.models import Catalog, EntryState, Harness
 from catalog.nearest import did_you_mean
 from catalog.references import Digest, ImageRef, Transport
 from catalog.selection import find_task
-from launcher import asking, deployments
+from launcher import asking, deployments, key_binding
 from launcher.backends.protocol import MODULES
 from launcher.configuration.model import ApiEndpoint, RunConfig
 from launcher.configuration.model import Task as TaskConfig
 from launcher.dependencies import order_problems, resolve_names
 from launcher.execution_settings import read_execution
 from launcher.jobs import RESULTS, Deployment, JobPlan, Mount, Resources, RunPlan, SecretName
+from launcher.key_binding import NO_KEYS, Keys
 from launcher.packaging import CodeTree, harness_code
 
 _UNSAFE = re.compile(r"[^A-Za-z0-9._-]+")
@@ -29,25 +30,36 @@ _SAFE_PATH = re.compile(r"[\w@%+=:,./-]+", re.ASCII)
 
 @dataclass(frozen=True, slots=True)
 class Planned:
-    """`warnings` are complete lines. `code` must be kept in the run's folder before anything is submitted."""
+    """`warnings` are complete lines. `code` must be kept in the run's folder before anything is submitted;
+    `config`, the compiled configuration, is kept there for people."""
 
     plan: RunPlan
     warnings: tuple[str, ...] = ()
     code: tuple[CodeTree, ...] = ()
+    config: Mapping[str, Any] = field(default_factory=dict)
 
 
 def plan_run(
-    catalog: Catalog, config: RunConfig, *, environ: Mapping[str, str], run_id: str, directory: Path
+    catalog: Catalog,
+    config: RunConfig,
+    *,
+    environ: Mapping[str, str],
+    run_id: str,
+    directory: Path,
+    keys: Keys = NO_KEYS,
 ) -> Planned:
     """The plan, what its owner should know, and the code that it ships.
 
     `environ` is asked whether names are set, nothing else of it is kept. `directory` is the run's, absolute.
-    Raises InvalidInput with every problem.
+    `keys` says which key may be sent where. Raises InvalidInput with every problem, Refused with every key
+    that would go elsewhere.
     """
-    planner = _Planner(catalog, config, environ, run_id, directory)
+    planner = _Planner(catalog, config, environ, run_id, directory, keys)
     jobs = planner.jobs()
     if planner.problems:
         raise InvalidInput("this run can't be planned:", list(dict.fromkeys(planner.problems)))
+    if planner.astray:
+        raise key_binding.refused(planner.astray)
     execution = config.execution
     plan = RunPlan(
         run_id=run_id,
@@ -81,7 +93,9 @@ class _Planner:
     environ: Mapping[str, str]
     run_id: str
     directory: Path
+    keys: Keys = NO_KEYS
     problems: list[str] = field(default_factory=list)
+    astray: list[str] = field(default_factory=list)
     warnings: list[str] = field(default_factory=list)
     settings: dict[str, Any] = field(default_factory=dict)
     resources: Resources = field(default_factory=Resources)
@@ -148,13 +162,25 @@ class _Planner:
     def _job(self, api: ApiEndpoint, config: TaskConfig, place: str, index: int) -> JobPlan:
         found = find_task(self.catalog, config.name)
         task, harness, execution = found.task, found.harness, self.config.execution
-        asked = asking.choose_endpoint(self.config, api, config, task, place=place, problems=self.problems)
+        asked = asking.choose_endpoint(
+            self.config, api, config, task, keys=self.keys, place=place, problems=self.problems
+        )
         variables = asking.environment(self.config, config, asked.key_name, self.environ, place)
         self.problems += variables.problems
         image, packages = self._origin(harness, config, place)
         laid = asking.overrides(self.config.evaluation, config, api, asked, task)
         directory = f"jobs/{index:03d}-{folder_name(task.id)}-{folder_name(asked.model_id)}"
         command, effective = asking.command(task, laid, asked.type, self._results(directory))
+        self.astray += asking.astray(
+            self.keys,
+            asked,
+            variables,
+            config,
+            laid=laid,
+            effective=effective,
+            server=self.server,
+            place=place,
+        )
         return JobPlan(
             key=f"{self.run_id}-{index:03d}",
             run_id=self.run_id,
@@ -167,7 +193,6 @@ class _Planner:
             directory=directory,
             image=image,
             packages=packages,
-            code=self._code(packages),
             abilities=harness.abilities,
             env=variables.literal,
             secrets=tuple(variables.secrets.values()),
@@ -225,14 +250,6 @@ class _Planner:
         if loose:
             listed = ", ".join(loose)
             self.problems.append(f"packages of {harness.entry!r} are not pinned: {listed} (NAME==VERSION)")
-
-    def _code(self, packages: tuple[str, ...]) -> str | None:
-        """The digest of what only this machine has of the packages, where they are installed elsewhere."""
-        tree = harness_code(Path(self.catalog.root), packages) if self.remote else None
-        if tree is None:
-            return None
-        self.code[tree.digest] = tree
-        return tree.digest
 
     def _results(self, directory: str) -> str:
         """The results folder as the job sees it: the same in every container, a real path without one."""

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from catalog.errors import Refused, UsageError
 from catalog.opening import open_catalog
-from launcher import run_id
-from launcher.configuration.compose import Layer, compose, find
+from launcher import run_id, surroundings
+from launcher.configuration.compose import Layer, find
 from launcher.configuration.model import validate
 from launcher.planning import Planned, plan_run
 
@@ -26,11 +27,19 @@ def plan(
     *,
     output_dir: Path | None,
     catalog_dir: Path | None,
+    profile: str | None = None,
+    dry_run: bool = False,
 ) -> Planned:
-    """Raises UsageError and InvalidInput with everything that is wrong, Refused
-    for a catalog that doesn't verify."""
+    """A dry run reaches for nothing outside this machine. Raises UsageError and InvalidInput with everything
+    that is wrong, Refused for a catalog that doesn't verify and for keys that would go astray."""
+    identity = run_id.new()
+    around = surroundings.of(profile, kind="tasks", run={"id": identity})
     file = find(config_dir, config_name) if config_name else None
-    config = validate(compose(file, overrides, extra=_layers(tasks, options)))
+    composed = around.compose(file, overrides, extra=_layers(tasks, options))
+    config = validate(composed)
+    settled = around.settled(composed, config.execution, dry_run=dry_run)
+    if settled is not composed:
+        config = validate(settled)
     catalog = open_catalog(catalog_dir)
     if catalog.problems and not os.environ.get("EVALDOCK_ALLOW_UNVERIFIED"):
         raise Refused(
@@ -38,12 +47,17 @@ def plan(
             place=catalog.root,
             hint="run `evaldock sync`; EVALDOCK_ALLOW_UNVERIFIED=1 runs it all the same",
         )
-    identity = run_id.new()
     own = None if config.execution.remote else config.execution.output_dir
     parent = output_dir or Path(own or DEFAULT_OUTPUT)
-    return plan_run(
-        catalog, config, environ=os.environ, run_id=identity, directory=parent.resolve() / identity
+    planned = plan_run(
+        catalog,
+        config,
+        environ=os.environ,
+        run_id=identity,
+        directory=parent.resolve() / identity,
+        keys=around.keys,
     )
+    return replace(planned, config=settled.data)
 
 
 def _layers(tasks: Sequence[str], options: Mapping[str, Any]) -> list[Layer]:

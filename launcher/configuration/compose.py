@@ -15,6 +15,7 @@ from typing import Any
 
 from catalog.errors import InvalidInput, NotFound, UsageError
 from catalog.nearest import did_you_mean, near
+from catalog.normal_form import merge
 from launcher.configuration.groups import GROUPS
 from launcher.configuration.overlay import overlay
 from launcher.configuration.resolvers import Context, installed, keep_unknown
@@ -42,7 +43,7 @@ class Layer:
 @dataclass(frozen=True, slots=True)
 class Composed:
     """`data` is plain: interpolations resolved. `layers` run from the weakest to the strongest. `run` is what
-    stood under `run`: values for `${run.…}` and, for recipes, settings of the run (`run.env`)."""
+    stood under `run`: values for `${run.…}`."""
 
     data: dict[str, Any]
     layers: Sequence[Layer] = field(default=())
@@ -87,12 +88,13 @@ def compose(
     file: Path | None,
     overrides: Sequence[str],
     *,
+    base: Sequence[Layer] = (),
     profile: Layer | None = None,
     extra: Sequence[Layer] = (),
     context: Context | None = None,
 ) -> Composed:
-    """From weak to strong: the file with its defaults, the profile (see `overlay`), `extra` layers
-    (command-line options), the overrides.
+    """From weak to strong: `base` layers, the file with its defaults, the profile (see `overlay`), `extra`
+    layers (command-line options), the overrides.
 
     Raises InvalidInput or UsageError for a file that isn't a mapping, an unknown group, a cycle (named as a
     chain), an override without `=`, and an interpolation that can't be resolved; Refused for one that would
@@ -102,7 +104,7 @@ def compose(
     from omegaconf.errors import OmegaConfBaseException  # noqa: PLC0415
 
     context = context or Context()
-    own = list(_expand(file, ())) if file else []
+    own = [*base, *(_expand(file, ()) if file else ())]
     layers = [*own, *([profile] if profile else []), *extra]
     given = [
         (Layer(f"override {text}", _nested(*pair)), pair) for text in overrides for pair in [_override(text)]
@@ -110,7 +112,8 @@ def compose(
     place = _name(file)
     try:
         merged = OmegaConf.merge({}, *[OmegaConf.create(dict(layer.data)) for layer in own])
-        laid = overlay(_plain(merged), profile.data if profile else {}, context.run)
+        laid = overlay(_plain(merged), profile.data if profile else {})
+        laid = merge({"run": context.run} if context.run else {}, laid)
         merged = OmegaConf.merge(laid, *[OmegaConf.create(dict(layer.data)) for layer in extra])
         for layer, (key, value) in given:
             place = layer.name

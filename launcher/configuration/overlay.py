@@ -6,46 +6,28 @@ Variables are merged, mounts joined; a configuration's own image, nodes and GPUs
 from __future__ import annotations
 
 from collections.abc import Mapping
-from types import MappingProxyType
 from typing import Any
 
 from catalog.normal_form import merge
 
 JOINED = (("execution", "mounts"), ("deployment", "mounts"))
+# Each by all of its names: who asks for `gpus` doesn't want the profile's `gpus_per_node`.
 KEPT = (
-    ("execution", "gpus"),
-    ("execution", "gpus_per_node"),
-    ("execution", "image"),
-    ("execution", "nodes"),
-    ("deployment", "image"),
+    ("execution", ("gpus", "gpus_per_node")),
+    ("execution", ("image",)),
+    ("execution", ("nodes",)),
+    ("deployment", ("image",)),
 )
 
 
-def overlay(
-    own: Mapping[str, Any], profile: Mapping[str, Any], run: Mapping[str, Any] = MappingProxyType({})
-) -> dict[str, Any]:
-    """`own` with `profile` over it. Shares what neither changes.
-
-    `run` is what the launcher knows of the run. The configuration's own `run` wins, but for `run.env`, the
-    profile's settings as recipes see them: those are laid over it as over `execution`.
-    """
-    merged = _laid(own, profile)
-    ours = own.get("run", {})
-    if not run or not isinstance(ours, Mapping):
-        return merged
-    merged["run"] = merge(run, ours)
-    theirs, env = run.get("env"), ours.get("env", {})
-    if isinstance(theirs, Mapping) and isinstance(env, Mapping):
-        merged["run"]["env"] = _laid({"execution": env}, {"execution": theirs})["execution"]
-    return merged
-
-
-def _laid(own: Mapping[str, Any], profile: Mapping[str, Any]) -> dict[str, Any]:
+def overlay(own: Mapping[str, Any], profile: Mapping[str, Any]) -> dict[str, Any]:
+    """`own` with `profile` over it. Shares what neither changes."""
     merged = merge(own, profile)
-    for path in KEPT:
-        kept = _at(own, path)
-        if kept is not None and kept != _at(merged, path):
-            merged = merge(merged, _nested(path, kept))
+    for section, names in KEPT:
+        kept = {name: value for name in names if (value := _at(own, (section, name))) is not None}
+        if kept:
+            rest = {key: value for key, value in merged[section].items() if key not in names}
+            merged[section] = rest | kept
     for path in JOINED:
         ours, theirs = _at(own, path), _at(profile, path)
         # An interpolation can stand where a list is expected: what it comes to isn't known yet.
