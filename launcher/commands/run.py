@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,14 +16,16 @@ from launcher.jobs import RunPlan, State
 
 if TYPE_CHECKING:
     from launcher.database import JobRow
+    from launcher.planning import Planned
 
 
 @click.command()
-@click.argument("what", nargs=-1, metavar="[TASK | KEY=VALUE]...")
-@click.option(
-    "--config-dir", type=click.Path(path_type=Path), default=Path(), help="Folder of configurations."
-)
-@click.option("--config-name", metavar="NAME", help="The YAML configuration in it.")
+@click.argument("what", nargs=-1, metavar="[TASK | RECIPE | KEY=VALUE]...")
+@click.option("--config-dir", type=click.Path(path_type=Path), help="Folder of configurations.")
+@click.option("-c", "--config-name", metavar="NAME", help="The YAML configuration in it.")
+@click.option("--profile", metavar="NAME", help="Profile of env.toml: where and how it is run.")
+@click.option("--run", "attached", metavar="PROFILE", help="The same as --profile.")
+@click.option("--batch", "detached", metavar="PROFILE", help="The same as --profile with --detach.")
 @click.option("--model-id", "models", multiple=True, metavar="MODEL", help="Model to ask; can be repeated.")
 @click.option("--url", help="Its endpoint; up to /v1 is enough.")
 @click.option("--api-key-name", metavar="NAME", help="Variable that holds its key (a name, not the key).")
@@ -32,46 +35,58 @@ if TYPE_CHECKING:
 @click.option("--output-dir", type=click.Path(path_type=Path), help="Parent of the run's folder.")
 @click.option("--dry-run", is_flag=True, help="Print exactly what would be sent; send nothing.")
 @click.option("--detach", is_flag=True, help="Leave a supervisor behind and return.")
+@click.option(
+    "--code",
+    default="tree",
+    metavar="tree|script|DIR",
+    show_default=True,
+    help="What is shipped with a recipe: its project, its script alone, or a folder.",
+)
 @click.option("--hold", is_flag=True, help="Record the run and start nothing; `evaldock tick` starts it.")
 @catalog_option
 @json_option
 def run(
     *,
     what: tuple[str, ...],
-    config_dir: Path,
     config_name: str | None,
-    output_dir: Path | None,
     dry_run: bool,
     detach: bool,
     hold: bool,
-    catalog_dir: Path | None,
+    profile: str | None,
+    attached: str | None,
+    detached: str | None,
     as_json: bool,
+    overrides: tuple[str, ...],
     **given: Any,
 ) -> int:
-    """Run tasks of a catalog.
+    """Run tasks of a catalog, or a recipe.
 
     What is run comes from a YAML configuration, from task names on the command line, or both; KEY=VALUE
-    overrides come last. The run is recorded before anything starts, so that it can always be found again.
+    overrides come last. A name with a slash or ending in .py is a recipe: a script whose [tool.runspec] says
+    how it is run; -c then names one of its own configurations. The run is recorded before anything starts, so
+    that it can always be found again.
 
     \b
     Examples:
       evaldock run quickcheck.chat --model-id m --url http://127.0.0.1:8000/v1 --backend process
       evaldock run --config-dir . --config-name local_config execution.mode=parallel
       evaldock run mmath_en --model-id m --url https://api.example/v1 --api-key-name API_KEY --dry-run
-      evaldock run --config-name nightly --detach
+      evaldock run recipes/score.py -c small --profile cluster data.limit=100
+      evaldock run --config-name nightly --batch cluster
 
     Exit codes: 0 every job succeeded (or was started, with --detach), 1 one did not, 2 the run can't be
     planned, 4 the backend can't be reached.
     """
-    from launcher.commands import planning  # noqa: PLC0415 # OmegaConf and pydantic, not for --help
-
-    tasks = [word for word in what if "=" not in word]
-    overrides = [*(word for word in what if "=" in word), *given.pop("overrides")]
-    if config_name is None and not tasks:
-        raise UsageError("nothing to run", hint="name tasks, or a configuration with --config-name")
-    planned = planning.plan(
-        tasks, config_dir, config_name, overrides, given, output_dir=output_dir, catalog_dir=catalog_dir
+    if len([name for name in (profile, attached, detached) if name is not None]) > 1:
+        raise UsageError("--profile, --run and --batch name a profile each", hint="give one of them")
+    asked = Asked(
+        names=tuple(word for word in what if not _is_override(word)),
+        overrides=(*(word for word in what if _is_override(word)), *overrides),
+        config=config_name,
+        profile=profile or attached or detached,
+        options=given,
     )
+    planned = _planned(asked)
     for line in planned.warnings:
         warn(line)
     if dry_run:
@@ -80,7 +95,47 @@ def run(
     from launcher.packaging import keep  # noqa: PLC0415 # hashing and tar, not for --help
 
     keep(planned)
-    return _start(planned.plan, detach=detach, hold=hold, as_json=as_json)
+    return _start(planned.plan, detach=detach or detached is not None, hold=hold, as_json=as_json)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Asked:
+    """The command line, sorted. `options` are the other options by their names."""
+
+    names: tuple[str, ...]
+    overrides: tuple[str, ...]
+    config: str | None
+    profile: str | None
+    options: Mapping[str, Any]
+
+
+def _planned(asked: Asked) -> Planned:
+    # OmegaConf and pydantic are not for --help.
+    from launcher.commands import planning, recipe_planning  # noqa: PLC0415
+
+    if any(map(recipe_planning.is_recipe, asked.names)):
+        return recipe_planning.plan(
+            asked.names, asked.config, asked.overrides, profile=asked.profile, options=asked.options
+        )
+    if asked.config is None and not asked.names:
+        raise UsageError("nothing to run", hint="name tasks, a recipe, or a configuration with --config-name")
+    options = {**asked.options, "profile": asked.profile}
+    config_dir, output_dir = options.pop("config_dir") or Path(), options.pop("output_dir")
+    catalog_dir = options.pop("catalog_dir")
+    return planning.plan(
+        asked.names,
+        config_dir,
+        asked.config,
+        asked.overrides,
+        options,
+        output_dir=output_dir,
+        catalog_dir=catalog_dir,
+    )
+
+
+def _is_override(word: str) -> bool:
+    """A file whose name holds a `=` is still a file."""
+    return "=" in word and not (word.endswith((".py", ".toml")) and "/" in word.partition("=")[0])
 
 
 def _print_plan(plan: RunPlan, as_json: bool) -> None:
@@ -97,8 +152,10 @@ def _print_plan(plan: RunPlan, as_json: bool) -> None:
 
     for job, submission in zip(plan.jobs, sent, strict=True):
         script = submission.pop("script", "")
-        out(f"# {job.key}: {job.task} for {job.endpoint.model_id}, on {plan.backend}")
-        out(yaml.safe_dump(submission, sort_keys=False, allow_unicode=True).rstrip())
+        own = {"configuration": dict(job.config)} if job.kind == "recipe" else {}
+        model = f" for {job.endpoint.model_id}" if job.endpoint.model_id else ""
+        out(f"# {job.key}: {job.task}{model}, on {plan.backend}")
+        out(yaml.safe_dump({**own, **submission}, sort_keys=False, allow_unicode=True).rstrip())
         out(f"\n{script}")
 
 

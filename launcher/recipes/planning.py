@@ -1,0 +1,267 @@
+"""From recipes to a plan: pure but for reading the recipe's files, offline, every mistake at once."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from catalog.errors import InvalidInput, UsageError
+from catalog.nearest import did_you_mean
+from catalog.references import ImageRef, Transport
+from launcher import deployments, packaging
+from launcher.backends.protocol import MODULES
+from launcher.configuration.resolvers import Context
+from launcher.execution_settings import read_execution
+from launcher.jobs import Endpoint, JobPlan, RunPlan
+from launcher.packaging import CodeTree
+from launcher.planning import Planned, folder_name
+from launcher.recipes import launching
+from launcher.recipes.compiling import Compiled, compile_recipe
+from launcher.recipes.runspec import Runspec, read_script
+from launcher.secrets import SECRET_NAME, Environment
+
+if TYPE_CHECKING:
+    from launcher.configuration.compose import Layer
+    from launcher.profiles import Profile
+
+# A recipe asks no model by itself.
+NO_MODEL = Endpoint(model_id="", url="", type="undefined")
+# Backends whose jobs have one node.
+_ALONE = ("process", "docker")
+_PROJECT = (".git", "pyproject.toml")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Job:
+    """One recipe as a job of a run. `settings` are the backend's own; `warnings` are complete lines."""
+
+    plan: JobPlan
+    compiled: Compiled
+    settings: Mapping[str, object]
+    code: CodeTree
+    warnings: tuple[str, ...] = ()
+
+
+def plan_recipe(
+    spec: Runspec,
+    config: str | None = None,
+    overrides: Sequence[str] = (),
+    *,
+    profile: Profile | None = None,
+    layers: Sequence[Layer] = (),
+    code: str = "tree",
+    environ: Mapping[str, str],
+    run_id: str,
+    directory: Path,
+) -> Planned:
+    """A run of one recipe. `config`, `profile` and `layers` as in `compile_recipe`; `code` as in `code_of`;
+    `directory` is the run's, absolute.
+
+    Raises InvalidInput with every problem.
+    """
+    context = Context(environ=environ, run={"id": run_id, "name": spec.title})
+    compiled = compile_recipe(spec, config, overrides, profile=profile, layers=layers, context=context)
+    job = plan_job(spec, compiled, code=code_of(spec, code), environ=environ, run_id=run_id)
+    plan = run_of([job.plan], compiled, job.settings, run_id=run_id, directory=directory)
+    return Planned(plan, job.warnings, (job.code,))
+
+
+def run_of(
+    jobs: Sequence[JobPlan],
+    compiled: Compiled,
+    settings: Mapping[str, object],
+    *,
+    run_id: str,
+    directory: Path,
+) -> RunPlan:
+    execution = compiled.how.execution
+    root = execution.remote
+    return RunPlan(
+        run_id=run_id,
+        backend=execution.backend,
+        directory=str(directory),
+        remote=f"{root.rstrip('/')}/{run_id}" if root else None,
+        jobs=tuple(jobs),
+        settings=settings,
+        parallel=execution.parallel or (len(jobs) if execution.mode == "parallel" else 1),
+        retries=execution.retries,
+        on_failure=execution.on_failure,
+        deadline=execution.deadline,
+    )
+
+
+def plan_job(
+    spec: Runspec,
+    compiled: Compiled,
+    *,
+    code: tuple[CodeTree, str],
+    environ: Mapping[str, str],
+    run_id: str,
+    index: int = 0,
+    title: str | None = None,
+) -> Job:
+    """`code` is what is shipped and the script's path in it; `title` what the job is called in its run."""
+    planner = _Planner(spec, compiled, environ)
+    reading = read_execution(compiled.how.execution)
+    planner.problems += reading.problems
+    planner.warnings += reading.warnings
+    key = f"{run_id}-{index:03d}"
+    resources = replace(
+        reading.resources,
+        nodes=compiled.nodes,
+        gpus=compiled.gpus if compiled.gpus is not None else reading.resources.gpus,
+    )
+    image = planner.image()
+    variables = planner.environment()
+    where = compiled.how.execution.secrets_where
+    server, wrong = deployments.build(compiled.how.deployment, environ, resources, secrets_where=where)
+    planner.problems += wrong
+    planner.check_nodes()
+    if planner.problems:
+        raise InvalidInput(
+            f"{spec.title} can't be planned:", list(dict.fromkeys(planner.problems)), place=str(spec.script)
+        )
+    tree, script = code
+    command = launching.command(
+        spec,
+        script,
+        nodes=compiled.nodes,
+        gpus=resources.gpus,
+        key=key,
+        shebang=shebang_of(spec.script) if spec.run.launch == "direct" else "",
+    )
+    execution, name = compiled.how.execution, title or spec.title
+    settings = dict(reading.settings)
+    plan = JobPlan(
+        key=key,
+        run_id=run_id,
+        index=index,
+        task=name,
+        harness="recipe",
+        endpoint=NO_MODEL,
+        command=command,
+        config=compiled.config,
+        directory=f"jobs/{index:03d}-{folder_name(name)}",
+        image=image,
+        packages=() if execution.contained else spec.dependencies,
+        env=variables.literal,
+        secrets=tuple(variables.secrets.values()),
+        mounts=reading.mounts,
+        resources=resources,
+        network=execution.network or _text(settings.get("network")),
+        user=execution.user or _text(settings.get("user")),
+        timeout=execution.timeout,
+        deployment=server,
+        kind="recipe",
+        setup=spec.setup,
+        code=tree.digest,
+    )
+    warnings = (*spec.warnings, *dict.fromkeys(planner.warnings))
+    return Job(plan=plan, compiled=compiled, settings=settings, code=tree, warnings=warnings)
+
+
+def code_of(spec: Runspec, what: str) -> tuple[CodeTree, str]:
+    """What is shipped, and the script's path in it: the project that the script belongs to (`tree`), nothing
+    else (`script`), or a folder that holds it.
+
+    A project is the nearest folder with a .git or a pyproject.toml; without one, the script's own folder.
+    """
+    if what == "script":
+        return packaging.self_contained(spec.script), spec.script.name
+    root = project_of(spec.script) if what == "tree" else Path(what).resolve()
+    if not spec.script.is_relative_to(root):
+        raise UsageError(
+            f"{spec.script} is not below {root}", hint="--code names a folder that holds the recipe"
+        )
+    return packaging.collect_tree(root), spec.script.relative_to(root).as_posix()
+
+
+def project_of(script: Path) -> Path:
+    found = (each for each in script.parents if any((each / mark).exists() for mark in _PROJECT))
+    return next(found, script.parent)
+
+
+def shebang_of(script: Path) -> str:
+    """The first line without its `#!`; empty where it has none."""
+    first = read_script(script).partition("\n")[0]
+    return first.removeprefix("#!").strip() if first.startswith("#!") else ""
+
+
+@dataclass(slots=True)
+class _Planner:
+    spec: Runspec
+    compiled: Compiled
+    environ: Mapping[str, str]
+    problems: list[str] = field(default_factory=list)
+    warnings: list[str] = field(default_factory=list)
+
+    @property
+    def backend(self) -> str:
+        return self.compiled.how.execution.backend
+
+    def image(self) -> str | None:
+        if self.backend not in MODULES:
+            near = did_you_mean(self.backend, MODULES)
+            known = ", ".join(sorted(MODULES))
+            self.problems.append(f"execution.type: no backend {self.backend!r}{near}; there are {known}")
+            return None
+        if not self.compiled.how.execution.contained:
+            if self.compiled.image and not self.spec.dependencies:
+                self.warnings.append(
+                    f"{self.backend} runs no containers: {self.spec.title} has to do without its image, "
+                    "and names no dependencies"
+                )
+            return None
+        image = self.compiled.image
+        if not image:
+            self.problems.append(
+                f"{self.backend} runs containers, and no image is named: say tool.runspec.image or "
+                "execution.image, or run it with execution.type=process"
+            )
+            return None
+        return self._checked(image)
+
+    def _checked(self, image: str) -> str:
+        if image.startswith("/"):
+            # A squashed image on a cluster's own disk: that backend's business.
+            return image
+        try:
+            ref = ImageRef.parse(image)
+        except UsageError as error:
+            self.problems.append(f"image {image!r}: {error.message}")
+            return image
+        if ref.transport is not Transport.REGISTRY:
+            self.problems.append(f"image {image}: {self.backend} can start what lies in a registry only")
+        elif ref.digest is None:
+            self.warnings.append(f"image {image} is not pinned: another run may get another; add @sha256:…")
+        return image
+
+    def environment(self) -> Environment:
+        made = Environment(self.compiled.how.execution.secrets_where)
+        literal = {}
+        for name, value in self.spec.env.items():
+            if value.startswith(("host:", "runtime:", "lit:")):
+                literal[name] = value
+            elif SECRET_NAME.search(name):
+                # Not repeated in the message: it may be the secret itself.
+                ways = f"host:{name} or runtime:{name}"
+                self.problems.append(f"tool.runspec.env.{name}: a secret stands here by name only: {ways}")
+            else:
+                literal[name] = f"lit:{value}"
+        made.add(literal, self.environ, "tool.runspec.env")
+        made.add(self.compiled.how.execution.env_vars, self.environ, "execution.env_vars")
+        self.problems += made.problems
+        return made
+
+    def check_nodes(self) -> None:
+        if self.compiled.nodes > 1 and self.backend in _ALONE:
+            self.problems.append(
+                f"it asks for {self.compiled.nodes} nodes, and {self.backend} has one: "
+                "execution.nodes=1 runs it on that"
+            )
+
+
+def _text(value: object) -> str | None:
+    return value if isinstance(value, str) else None
