@@ -182,9 +182,9 @@ class Database:
     def _version(self) -> int:
         return int(self._connection.execute("PRAGMA user_version").fetchone()[0])
 
-    def record(self, plan: RunPlan) -> None:
+    def record(self, plan: RunPlan, *, created: float | None = None) -> None:
         """The intent, before anything is submitted. A run that is recorded already stays as it is."""
-        now = time.time()
+        now = time.time() if created is None else created
         with self.transaction() as connection:
             made = connection.execute(
                 "INSERT OR IGNORE INTO runs (run_id, backend, directory, plan, created)"
@@ -300,12 +300,13 @@ class Database:
                 "UPDATE jobs SET submitting = NULL WHERE key = ? AND native_id IS NULL", (key,)
             )
 
-    def submitted(self, handle: JobHandle) -> None:
+    def submitted(self, handle: JobHandle, *, at: float | None = None) -> None:
+        now = time.time() if at is None else at
         with self.transaction() as connection:
             connection.execute(
                 "UPDATE jobs SET state = ?, reason = NULL, native_id = ?, folder = ?, attempt = ?,"
                 " submitted = ? WHERE key = ?",
-                (State.QUEUED, handle.native_id, handle.directory, handle.attempt, time.time(), handle.key),
+                (State.QUEUED, handle.native_id, handle.directory, handle.attempt, now, handle.key),
             )
 
     def note(self, statuses: Iterable[tuple[str, JobStatus]]) -> None:

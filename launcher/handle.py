@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from catalog.errors import NotFound, UsageError
+from catalog.records import number
 from launcher import run_directory as files
 from launcher.database import Database
 from launcher.jobs import JobHandle, JobPlan, JobStatus, RunPlan, State
@@ -28,10 +29,14 @@ def write(database: Database, plan: RunPlan) -> Path:
             "attempt": row.attempt,
             "native_id": row.native_id,
             "folder": row.folder,
+            "submitted": row.submitted,
         }
         for row in database.jobs(plan.run_id)
     }
-    files.write_json(path, {"version": VERSION, "plan": plan_to_data(plan), "jobs": jobs})
+    created = database.run(plan.run_id).created
+    files.write_json(
+        path, {"version": VERSION, "created": created, "plan": plan_to_data(plan), "jobs": jobs}
+    )
     return path
 
 
@@ -45,29 +50,30 @@ def adopt(database: Database, path: Path) -> RunPlan:
         raise NotFound(f"no handle at {file}", hint="a run's folder holds it as run.json")
     data = files.read_json(file)
     try:
-        plan, jobs = _read(data)
+        plan, jobs, created = _read(data)
     except (KeyError, TypeError, ValueError, AttributeError) as problem:
         raise UsageError(
             f"not a run's handle: {type(problem).__name__}: {problem}", place=str(file)
         ) from None
     plan = dataclasses.replace(plan, directory=str(file.parent.resolve()))
     known = database.knows(plan.run_id)
-    database.record(plan)
+    database.record(plan, created=created)
     if not known:
         for job in plan.jobs:
             _adopt_job(database, plan, job, jobs.get(job.key, {}))
     return plan
 
 
-def _read(data: dict[str, Any] | None) -> tuple[RunPlan, dict[str, Any]]:
+def _read(data: dict[str, Any] | None) -> tuple[RunPlan, dict[str, Any], float | None]:
     if data is None or data.get("version") != VERSION:
         raise ValueError(f"expected version {VERSION}")
-    return plan_from_data(data["plan"]), dict(data["jobs"])
+    return plan_from_data(data["plan"]), dict(data["jobs"]), number(data.get("created"))
 
 
 def _adopt_job(database: Database, plan: RunPlan, planned: JobPlan, job: dict[str, Any]) -> None:
     """An ended job is found again by its exit.json or its backend; only what was cancelled before it was ever
-    submitted can't be."""
+    submitted can't be. One without an id may have been submitted after the handle was written: the backend is
+    asked."""
     if job.get("native_id"):
         folder = plan.folder(planned)
         handle = JobHandle(
@@ -77,7 +83,9 @@ def _adopt_job(database: Database, plan: RunPlan, planned: JobPlan, job: dict[st
             directory=folder if plan.remote or Path(folder).is_dir() else job.get("folder") or folder,
             attempt=int(job.get("attempt", 1)),
         )
-        database.submitted(handle)
+        database.submitted(handle, at=number(job.get("submitted")))
     elif State(job.get("state", State.PLANNED)).terminal:
         state = State(job["state"])
         database.note([(planned.key, JobStatus(state=state, reason="ended before it was adopted"))])
+    else:
+        database.submitting(planned.key)
