@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from catalog.errors import UsageError
-from launcher import run_id
+from launcher import run_id, surroundings
 from launcher.commands.planning import DEFAULT_OUTPUT
 from launcher.configuration.compose import Layer
 from launcher.planning import Planned
@@ -31,6 +31,7 @@ def plan(
     *,
     profile: str | None,
     options: Mapping[str, Any],
+    dry_run: bool,
 ) -> Planned:
     """Raises UsageError and InvalidInput with everything that is wrong."""
     if len(names) > 1:
@@ -47,12 +48,13 @@ def plan(
         spec,
         config,
         overrides,
-        profile=_profile(profile),
+        around=surroundings.of(profile, kind="recipes", run={"id": identity, "name": spec.title}),
         layers=layers(options),
         code=options["code"],
         environ=os.environ,
         run_id=identity,
         directory=(options["output_dir"] or DEFAULT_OUTPUT).resolve() / identity,
+        dry_run=dry_run,
     )
 
 
@@ -64,11 +66,3 @@ def layers(options: Mapping[str, Any]) -> list[Layer]:
 def _recipe(path: Path, options: Mapping[str, Any]) -> Runspec:
     spec = parse(path)
     return replace(spec, config_dir=options["config_dir"].resolve()) if options["config_dir"] else spec
-
-
-def _profile(name: str | None) -> Any:
-    if name is None:
-        return None
-    from launcher.profiles import load  # noqa: PLC0415
-
-    return load(name)

@@ -86,7 +86,7 @@ def run(
         profile=profile or attached or detached,
         options=given,
     )
-    planned = _planned(asked)
+    planned = _planned(asked, dry_run)
     for line in planned.warnings:
         warn(line)
     if dry_run:
@@ -109,17 +109,22 @@ class Asked:
     options: Mapping[str, Any]
 
 
-def _planned(asked: Asked) -> Planned:
+def _planned(asked: Asked, dry_run: bool) -> Planned:
     # OmegaConf and pydantic are not for --help.
     from launcher.commands import planning, recipe_planning  # noqa: PLC0415
 
     if any(map(recipe_planning.is_recipe, asked.names)):
         return recipe_planning.plan(
-            asked.names, asked.config, asked.overrides, profile=asked.profile, options=asked.options
+            asked.names,
+            asked.config,
+            asked.overrides,
+            profile=asked.profile,
+            options=asked.options,
+            dry_run=dry_run,
         )
     if asked.config is None and not asked.names:
         raise UsageError("nothing to run", hint="name tasks, a recipe, or a configuration with --config-name")
-    options = {**asked.options, "profile": asked.profile}
+    options = dict(asked.options)
     config_dir, output_dir = options.pop("config_dir") or Path(), options.pop("output_dir")
     catalog_dir = options.pop("catalog_dir")
     return planning.plan(
@@ -130,6 +135,8 @@ def _planned(asked: Asked) -> Planned:
         options,
         output_dir=output_dir,
         catalog_dir=catalog_dir,
+        profile=asked.profile,
+        dry_run=dry_run,
     )
 
 

@@ -7,21 +7,26 @@ the recipe's own and reaches it as it is.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from catalog.errors import InvalidInput, NotFound
-from launcher.configuration.compose import Composed, Layer, compose, find
+from launcher.configuration.compose import Composed, Layer, find
 from launcher.configuration.model import RunConfig, model_for, validate
-from launcher.configuration.resolvers import Context
 from launcher.recipes.runspec import Runspec
-
-if TYPE_CHECKING:
-    from launcher.profiles import Profile
+from launcher.surroundings import Surroundings
 
 # Parts of a profile that mean something to a recipe.
 _FROM_PROFILE = ("execution", "deployment", "target")
+# Settings of `execution` that recipes have on every backend, and other names of theirs. The field's own
+# configurations have them under `run.env`.
+_SPELT: Mapping[str, tuple[str, ...]] = {
+    "image": ("image", "container", "container_image"),
+    "nodes": ("nodes",),
+    "gpus_per_node": ("gpus_per_node", "gpus"),
+}
+_HOLDERS = (("execution",), ("run", "env"))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -41,72 +46,21 @@ def compile_recipe(
     name: str | None,
     overrides: Sequence[str],
     *,
-    profile: Profile | None = None,
+    around: Surroundings,
     layers: Sequence[Layer] = (),
-    context: Context | None = None,
+    dry_run: bool = False,
 ) -> Compiled:
     """`name` is a configuration in the recipe's folder, or a path where it has a slash or ends in .yaml.
-    `layers` come between profile and overrides; `context` is what interpolations reach.
+    `layers` come between profile and overrides. A dry run reaches for nothing outside this machine.
 
     Raises NotFound, and UsageError or InvalidInput with what is wrong in it.
     """
-    composed = compose(
-        configuration_file(spec, name),
-        overrides,
-        profile=_of_profile(profile) if profile else None,
-        extra=layers,
-        context=context,
-    )
-    data = dict(composed.data)
-    execution = _mapping(data.pop("execution", {}), "execution", composed)
-    deployment = _mapping(data.pop("deployment", {}), "deployment", composed)
-    asked = _asked(composed, execution)
-    image = str(asked["image"]) if "image" in asked else (profile.image if profile else None) or spec.image
-    execution.setdefault("type", "docker" if image else "process")
-    execution |= {name: value for name, value in asked.items() if _has(execution, name)}
-    how = validate(Composed({"execution": execution, "deployment": deployment}, composed.layers))
-    return Compiled(
-        config=data,
-        how=how,
-        image=image,
-        nodes=_nodes(asked.get("nodes", spec.resources.nodes), composed),
-        gpus=_gpus(spec, asked.get("gpus_per_node"), composed),
-    )
-
-
-def _asked(composed: Composed, execution: dict[str, Any]) -> dict[str, Any]:
-    """Image, nodes and GPUs as the configuration asks for them, taken out of `execution`. The field's own
-    spelling, under `run.env`, counts as the YAML's: it wins over a profile, and an override over it."""
-    own = composed.run.get("env")
-    own = own if isinstance(own, Mapping) else {}
-    asked = {}
-    for name, others in _SPELT.items():
-        found = [execution.pop(each) for each in (name, *others) if execution.get(each) is not None]
-        theirs = [own[each] for each in (name, *others) if own.get(each) is not None]
-        overridden = any(_overrides(layer, each) for layer in composed.layers for each in (name, *others))
-        values = [*found, *theirs] if overridden else [*theirs, *found]
-        if values:
-            asked[name] = values[0]
-    return asked
-
-
-def _overrides(layer: Layer, name: str) -> bool:
-    said = layer.data.get("execution")
-    return layer.name.startswith("override ") and isinstance(said, Mapping) and name in said
-
-
-def _has(execution: Mapping[str, Any], name: str) -> bool:
-    """Whether the backend has that setting itself."""
-    fields = model_for(str(execution["type"])).model_fields["execution"].annotation
-    return name in getattr(fields, "model_fields", {})
-
-
-# Settings of `execution` that recipes have on every backend, and other names of theirs.
-_SPELT: Mapping[str, tuple[str, ...]] = {
-    "image": ("container", "container_image"),
-    "nodes": (),
-    "gpus_per_node": ("gpus",),
-}
+    within = _for_recipes(around)
+    composed = within.compose(configuration_file(spec, name), overrides, extra=layers)
+    reader = _Reader(spec, within)
+    compiled = reader.read(composed)
+    settled = within.settled(composed, compiled.how.execution, dry_run=dry_run)
+    return compiled if settled is composed else reader.read(settled)
 
 
 def configuration_file(spec: Runspec, name: str | None) -> Path | None:
@@ -121,36 +75,91 @@ def configuration_file(spec: Runspec, name: str | None) -> Path | None:
     return find(spec.config_dir, name or spec.config.default)
 
 
-def _of_profile(profile: Profile) -> Layer:
-    layer = profile.layer
+def _for_recipes(around: Surroundings) -> Surroundings:
+    if around.profile is None:
+        return around
+    layer = around.profile.layer
     data = {part: layer.data[part] for part in _FROM_PROFILE if part in layer.data}
-    return Layer(layer.name, data, layer.places)
+    return replace(around, profile=replace(around.profile, layer=replace(layer, data=data)))
 
 
-def _nodes(value: Any, composed: Composed) -> int:
-    if isinstance(value, bool) or not isinstance(value, int) or value < 1:
-        raise _wrong(composed, "nodes", value, "expected a whole number from 1 on")
-    return value
+@dataclass(frozen=True, slots=True)
+class _Reader:
+    spec: Runspec
+    around: Surroundings
+
+    def read(self, composed: Composed) -> Compiled:
+        data = dict(composed.data)
+        execution = _mapping(data.pop("execution", {}), "execution", composed)
+        deployment = _mapping(data.pop("deployment", {}), "deployment", composed)
+        asked = {name: self._asked(composed, execution, name) for name in _SPELT}
+        for name in (each for spelt in _SPELT.values() for each in spelt):
+            execution.pop(name, None)
+        image = self._image(asked["image"], composed)
+        execution.setdefault("type", "docker" if image else "process")
+        # A backend that has such a setting itself may want to know.
+        own = model_for(str(execution["type"])).model_fields["execution"].annotation
+        fields = getattr(own, "model_fields", {})
+        execution |= {name: value for name, value in asked.items() if name in fields and value is not None}
+        how = validate(Composed({"execution": execution, "deployment": deployment}, composed.layers))
+        return Compiled(
+            config=data,
+            how=how,
+            image=image,
+            nodes=self._nodes(asked["nodes"], composed),
+            gpus=self._gpus(asked["gpus_per_node"], composed),
+        )
+
+    def _asked(self, composed: Composed, execution: Mapping[str, Any], name: str) -> Any:
+        """What the strongest layer says, the profile being the weakest of them; None where nobody does."""
+        resolved = {("execution",): execution, ("run", "env"): composed.run.get("env")}
+        profile = self.around.profile.layer if self.around.profile else None
+        for layer in reversed([each for each in composed.layers if each is not profile]):
+            for holder in _HOLDERS:
+                for each in _SPELT[name]:
+                    if each in _at(layer.data, holder):
+                        return _at(resolved, (holder,)).get(each)
+        return next((execution[each] for each in _SPELT[name] if execution.get(each) is not None), None)
+
+    def _image(self, value: Any, composed: Composed) -> str | None:
+        if value is None:
+            return (self.around.profile.image if self.around.profile else None) or self.spec.image
+        if not isinstance(value, str):
+            raise _wrong(composed, "image", value, "expected text")
+        return value
+
+    def _nodes(self, value: Any, composed: Composed) -> int:
+        value = self.spec.resources.nodes if value is None else value
+        if isinstance(value, bool) or not isinstance(value, int) or value < 1:
+            raise _wrong(composed, "nodes", value, "expected a whole number from 1 on")
+        return value
+
+    def _gpus(self, value: Any, composed: Composed) -> int | None:
+        """What the specification gives unasked is for torchrun: other recipes need none until they say so."""
+        wanted = "resources.gpus_per_node" in self.spec.stated or self.spec.run.launch == "torchrun"
+        if value is None and wanted:
+            value = self.spec.resources.gpus_per_node
+        if value in ("gpu", "all", -1):
+            return -1
+        if value is not None and (isinstance(value, bool) or not isinstance(value, int) or value < 0):
+            remedy = "expected a whole number from 0 on, or 'gpu' for all of a node"
+            raise _wrong(composed, "gpus_per_node", value, remedy)
+        return value
 
 
-def _gpus(spec: Runspec, value: Any, composed: Composed) -> int | None:
-    """What the specification gives unasked is for torchrun: other recipes need none until they say so."""
-    if value is None and ("resources.gpus_per_node" in spec.stated or spec.run.launch == "torchrun"):
-        value = spec.resources.gpus_per_node
-    if value in ("gpu", "all", -1):
-        return -1
-    if value is not None and (isinstance(value, bool) or not isinstance(value, int) or value < 0):
-        raise _wrong(composed, "gpus_per_node", value, "expected a whole number from 0 on, or 'gpu' for all")
-    return value
+def _at(data: Mapping[Any, Any], path: tuple[Any, ...]) -> Mapping[str, Any]:
+    found: Any = data
+    for key in path:
+        found = found.get(key) if isinstance(found, Mapping) else None
+    return found if isinstance(found, Mapping) else {}
 
 
 def _mapping(value: Any, name: str, composed: Composed) -> dict[str, Any]:
     if isinstance(value, dict):
         return dict(value)
     where = composed.source([name])
-    raise InvalidInput(
-        "the configuration has mistakes:", [f"{name} ({where}): expected a mapping, got {value!r:.80}"]
-    )
+    problem = f"{name} ({where}): expected a mapping, got {value!r:.80}"
+    raise InvalidInput("the configuration has mistakes:", [problem])
 
 
 def _wrong(composed: Composed, key: str, value: Any, remedy: str) -> InvalidInput:

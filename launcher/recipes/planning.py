@@ -5,16 +5,17 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from catalog.errors import InvalidInput, UsageError
 from catalog.nearest import did_you_mean
+from catalog.normal_form import merge
 from catalog.references import ImageRef, Transport
-from launcher import deployments, packaging
+from launcher import deployments, key_binding, packaging
 from launcher.backends.protocol import MODULES
-from launcher.configuration.resolvers import Context
 from launcher.execution_settings import read_execution
-from launcher.jobs import Endpoint, JobPlan, RunPlan
+from launcher.jobs import Deployment, Endpoint, JobPlan, RunPlan
+from launcher.key_binding import NO_KEYS, Keys
 from launcher.packaging import CodeTree
 from launcher.planning import Planned, folder_name
 from launcher.recipes import launching
@@ -24,7 +25,7 @@ from launcher.secrets import SECRET_NAME, Environment
 
 if TYPE_CHECKING:
     from launcher.configuration.compose import Layer
-    from launcher.profiles import Profile
+    from launcher.surroundings import Surroundings
 
 # A recipe asks no model by itself.
 NO_MODEL = Endpoint(model_id="", url="", type="undefined")
@@ -49,23 +50,23 @@ def plan_recipe(
     config: str | None = None,
     overrides: Sequence[str] = (),
     *,
-    profile: Profile | None = None,
+    around: Surroundings,
     layers: Sequence[Layer] = (),
     code: str = "tree",
     environ: Mapping[str, str],
     run_id: str,
     directory: Path,
+    dry_run: bool = False,
 ) -> Planned:
-    """A run of one recipe. `config`, `profile` and `layers` as in `compile_recipe`; `code` as in `code_of`;
+    """A run of one recipe. `config`, `around` and `layers` as in `compile_recipe`; `code` as in `code_of`;
     `directory` is the run's, absolute.
 
-    Raises InvalidInput with every problem.
+    Raises InvalidInput with every problem, Refused with every key that would go where it is not bound to go.
     """
-    context = Context(environ=environ, run={"id": run_id, "name": spec.title})
-    compiled = compile_recipe(spec, config, overrides, profile=profile, layers=layers, context=context)
-    job = plan_job(spec, compiled, code=code_of(spec, code), environ=environ, run_id=run_id)
+    compiled = compile_recipe(spec, config, overrides, around=around, layers=layers, dry_run=dry_run)
+    job = plan_job(spec, compiled, code=code_of(spec, code), keys=around.keys, environ=environ, run_id=run_id)
     plan = run_of([job.plan], compiled, job.settings, run_id=run_id, directory=directory)
-    return Planned(plan, job.warnings, (job.code,))
+    return Planned(plan, job.warnings, (job.code,), compiled.config)
 
 
 def run_of(
@@ -97,13 +98,14 @@ def plan_job(
     compiled: Compiled,
     *,
     code: tuple[CodeTree, str],
+    keys: Keys = NO_KEYS,
     environ: Mapping[str, str],
     run_id: str,
     index: int = 0,
     title: str | None = None,
 ) -> Job:
     """`code` is what is shipped and the script's path in it; `title` what the job is called in its run."""
-    planner = _Planner(spec, compiled, environ)
+    planner = _Planner(spec, compiled, environ, keys)
     reading = read_execution(compiled.how.execution)
     planner.problems += reading.problems
     planner.warnings += reading.warnings
@@ -123,6 +125,8 @@ def plan_job(
         raise InvalidInput(
             f"{spec.title} can't be planned:", list(dict.fromkeys(planner.problems)), place=str(spec.script)
         )
+    if astray := planner.astray(variables, server):
+        raise key_binding.refused(astray)
     tree, script = code
     command = launching.command(
         spec,
@@ -142,7 +146,7 @@ def plan_job(
         harness="recipe",
         endpoint=NO_MODEL,
         command=command,
-        config=compiled.config,
+        config=planner.config(),
         directory=f"jobs/{index:03d}-{folder_name(name)}",
         image=image,
         packages=() if execution.contained else spec.dependencies,
@@ -194,6 +198,7 @@ class _Planner:
     spec: Runspec
     compiled: Compiled
     environ: Mapping[str, str]
+    keys: Keys
     problems: list[str] = field(default_factory=list)
     warnings: list[str] = field(default_factory=list)
 
@@ -252,8 +257,51 @@ class _Planner:
                 literal[name] = f"lit:{value}"
         made.add(literal, self.environ, "tool.runspec.env")
         made.add(self.compiled.how.execution.env_vars, self.environ, "execution.env_vars")
+        name = self.endpoint()[1]
+        if name and name not in made.literal and name not in made.secrets:
+            made.add({name: f"{made.where}:{name}"}, self.environ, "target.api_endpoint.api_key_name")
         self.problems += made.problems
         return made
+
+    def endpoint(self) -> tuple[str, str | None]:
+        """URL of `target.api_endpoint`, where the configuration has one, and the name of its key."""
+        api = self._api()
+        url = str(api.get("url") or "")
+        name = api.get("api_key_name") or self.keys.key_for(url)
+        return url, name if isinstance(name, str) else None
+
+    def config(self) -> dict[str, Any]:
+        """What the recipe is told, with the name of the key that is bound to its endpoint."""
+        name = self.endpoint()[1]
+        if name is None:
+            return dict(self.compiled.config)
+        return merge(self.compiled.config, {"target": {"api_endpoint": {"api_key_name": name}}})
+
+    def astray(self, variables: Environment, server: Deployment | None) -> list[str]:
+        """Complete lines: which secrets could reach an address that they are not bound to."""
+        url, name = self.endpoint()
+        config, secrets = self.config(), tuple(variables.secrets.values())
+        lines = key_binding.refusals(
+            self.keys, url=url, key_name=name, secrets=secrets, config=config, place=self.spec.title
+        )
+        if server is not None:
+            lines += key_binding.refusals(
+                self.keys,
+                url="",
+                key_name=None,
+                secrets=server.secrets,
+                config={},
+                place="deployment.env_vars",
+            )
+        if self.keys.required and any(self.keys.bound(secret.source) for secret in secrets):
+            strangers = key_binding.strangers(self.keys, config, variables.literal)
+            lines += [f"{self.spec.title}: {line}" for line in strangers]
+        return lines
+
+    def _api(self) -> Mapping[str, Any]:
+        target = self.compiled.config.get("target")
+        api = target.get("api_endpoint") if isinstance(target, Mapping) else None
+        return api if isinstance(api, Mapping) else {}
 
     def check_nodes(self) -> None:
         if self.compiled.nodes > 1 and self.backend in _ALONE:
