@@ -1,15 +1,11 @@
-"""What a run is composed within: its profile, the keys that are bound, what interpolations reach.
-
-around = surroundings.of("prod", kind="tasks", run={"id": identity})
-composed = around.compose(file, overrides, extra=layers)
-composed = around.settled(composed, validate(composed).execution, dry_run=False)
-"""
+"""What a run is composed within: its profile, the keys that are bound, what interpolations reach."""
 
 from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -19,32 +15,29 @@ from launcher.configuration.model import Execution
 from launcher.configuration.mounting import mounted
 from launcher.configuration.resolvers import Context
 from launcher.env_file import EnvFile
-from launcher.key_binding import Keys
+from launcher.key_binding import NO_KEYS, Keys
 from launcher.profiles import Profile
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Surroundings:
-    """`file` is the env.toml that holds, `profile` what was selected of it."""
+    """`file` is the env.toml that holds, `profile` what was selected of it.
 
-    file: EnvFile | None
-    profile: Profile | None
-    keys: Keys
-    context: Context
+    What is composed is validated, and then `settled` with the execution settings that come out of it.
+    """
+
+    file: EnvFile | None = None
+    profile: Profile | None = None
+    keys: Keys = NO_KEYS
+    context: Context = field(default_factory=Context)
     base: tuple[Layer, ...] = ()
 
     def compose(
         self, file: Path | None, overrides: Sequence[str], *, extra: Sequence[Layer] = ()
     ) -> Composed:
         """As `launcher.configuration.compose.compose`, within these surroundings."""
-        return compose(
-            file,
-            overrides,
-            base=self.base,
-            profile=self.profile.layer if self.profile else None,
-            extra=extra,
-            context=self.context,
-        )
+        layer = self.profile.layer if self.profile else None
+        return compose(file, overrides, base=self.base, profile=layer, extra=extra, context=self.context)
 
     def settled(self, composed: Composed, execution: Execution, *, dry_run: bool) -> Composed:
         """`composed` with the folders of `${auto_mount:…}`, fetched unless it is a dry run; the same object
@@ -59,8 +52,10 @@ def of(
     kind: str,
     run: Mapping[str, Any],
     environ: Mapping[str, str] = os.environ,
+    dry_run: bool = False,
 ) -> Surroundings:
     """`kind` is `tasks` or `recipes`; `run` what `${run.…}` reaches beside the profile's values.
+    A dry run asks no registry of artifacts on another machine.
 
     Raises what reading env.toml and its profile can raise.
     """
@@ -69,13 +64,26 @@ def of(
     keys = profiles.keys(chosen, environ)
     wandb = chosen.wandb if chosen else (file.section("wandb") if file else {})
     base = wandb_settings.layer(wandb, kind, file.place(("wandb",))) if file else None
-    known = {
-        **run,
-        "profile": profile,
-        "env": dict(chosen.execution) if chosen else {},
-        "wandb": {key: value for key, value in wandb.items() if key in wandb_settings.VARIABLES},
-    }
-    context = Context(environ=environ, secrets=keys.names, run=known)
-    return Surroundings(
-        file=file, profile=chosen, keys=keys, context=context, base=(base,) if base is not None else ()
+    known = {key: value for key, value in wandb.items() if key in wandb_settings.VARIABLES}
+    context = Context(
+        environ=environ,
+        secrets=keys.names | frozenset(chosen.secrets if chosen else ()),
+        run={**run, **({"profile": profile} if profile else {}), **({"wandb": known} if known else {})},
+        artifact=partial(_artifact, environ=environ, dry_run=dry_run),
     )
+    return Surroundings(
+        file=file,
+        profile=chosen,
+        keys=keys,
+        context=context,
+        base=(base,) if base is not None else (),
+    )
+
+
+def _artifact(name: str, part: str | None, *, environ: Mapping[str, str], dry_run: bool) -> str | None:
+    """None for what a dry run would have to ask a server."""
+    from launcher import artifacts  # noqa: PLC0415 # fsspec, only where an artifact is named
+
+    if dry_run and not artifacts.open_registry(environ).store.local:
+        return None
+    return artifacts.resolve(name, part, environ=environ)

@@ -33,7 +33,7 @@ def plan(
     """A dry run reaches for nothing outside this machine. Raises UsageError and InvalidInput with everything
     that is wrong, Refused for a catalog that doesn't verify and for keys that would go astray."""
     identity = run_id.new()
-    around = surroundings.of(profile, kind="tasks", run={"id": identity})
+    around = surroundings.of(profile, kind="tasks", run={"id": identity}, dry_run=dry_run)
     file = find(config_dir, config_name) if config_name else None
     composed = around.compose(file, overrides, extra=_layers(tasks, options))
     config = validate(composed)

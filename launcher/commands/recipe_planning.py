@@ -48,7 +48,9 @@ def plan(
         spec,
         config,
         overrides,
-        around=surroundings.of(profile, kind="recipes", run={"id": identity, "name": spec.title}),
+        around=surroundings.of(
+            profile, kind="recipes", run={"id": identity, "name": spec.title}, dry_run=dry_run
+        ),
         layers=layers(options),
         code=options["code"],
         environ=os.environ,

@@ -34,8 +34,8 @@ class Context:
     """What interpolations reach, and what they asked for.
 
     `secrets` are names of variables that are bound as keys. `run` is the part of `${run.…}` that the
-    configuration doesn't say itself. `artifact` gives a field of an artifact by name; None leaves `${art:…}`
-    as it is. `mounts` gathers what `${auto_mount:…}` named.
+    configuration doesn't say itself. `artifact` gives a field of an artifact by name; where it gives None (or
+    is None), `${art:…}` stays as it is. `mounts` gathers what `${auto_mount:…}` named.
     """
 
     environ: Mapping[str, str] = field(default_factory=lambda: os.environ)
@@ -143,9 +143,9 @@ def _variable(context: Context) -> Callable[..., Any]:
 
 def _artifact(context: Context) -> Callable[..., Any]:
     def artifact(name: Any, part: Any = None) -> Any:
-        if context.artifact is None:
-            return f"${{art:{name}{'' if part is None else f',{part}'}}}"
-        return context.artifact(str(name), None if part is None else str(part))
+        asked = None if part is None else str(part)
+        found = context.artifact(str(name), asked) if context.artifact else None
+        return f"${{art:{name}{'' if part is None else f',{part}'}}}" if found is None else found
 
     return artifact
 
