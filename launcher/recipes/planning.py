@@ -257,9 +257,9 @@ class _Planner:
                 literal[name] = f"lit:{value}"
         made.add(literal, self.environ, "tool.runspec.env")
         made.add(self.compiled.how.execution.env_vars, self.environ, "execution.env_vars")
-        name = self.endpoint()[1]
-        if name and name not in made.literal and name not in made.secrets:
-            made.add({name: f"{made.where}:{name}"}, self.environ, "target.api_endpoint.api_key_name")
+        key = self.endpoint()[1]
+        if key and key not in made.literal and key not in made.secrets:
+            made.add({key: f"{made.where}:{key}"}, self.environ, "target.api_endpoint.api_key_name")
         self.problems += made.problems
         return made
 

@@ -31,6 +31,9 @@ LAUNCHES = ("direct", "python", "torchrun", "ray")
 MAX_BYTES = 1 << 20
 _ROOT = ("tool", "runspec")
 _NAME = re.compile(r"[\w.-]+(?:/[\w.-]+)*", re.ASCII)
+_IMAGE = re.compile(r"[\w/.][\w/.:@+~-]*", re.ASCII)
+# How PEP 508 has a requirement begin: the whole of it is the installer's to read.
+_REQUIREMENT = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*\s*(?:$|[\[(<>=!~;@,])")
 _VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 _TOML_LINE = re.compile(r"(.*) \(at line (\d+), column \d+\)", re.DOTALL)
 _KEYS: Mapping[tuple[str, ...], tuple[str, ...]] = {
@@ -208,9 +211,8 @@ class _Reader:
     def _image(self, table: Mapping[str, Any]) -> str | None:
         where = (*_ROOT, "image")
         image: str | None = self._text(where, table, None)
-        if image is not None and (
-            not image or image.startswith("-") or not image.isprintable() or " " in image
-        ):
+        # It becomes an argument of programs that start containers.
+        if image is not None and not _IMAGE.fullmatch(image):
             self._wrong(where, image, "expected for example 'registry.example/team/name@sha256:…'")
         return image
 
@@ -279,12 +281,7 @@ class _Reader:
             return ()
         for each in given:
             # They become arguments of an installer.
-            if (
-                not isinstance(each, str)
-                or not each.strip()
-                or each.startswith("-")
-                or not each.isprintable()
-            ):
+            if not isinstance(each, str) or not each.isprintable() or not _REQUIREMENT.match(each):
                 self._wrong(where, each, "not a requirement (PEP 508), such as 'pyyaml>=6'")
         return tuple(each for each in given if isinstance(each, str))
 
