@@ -4,9 +4,27 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
+from launcher import run_directory
 from launcher.jobs import Deployment, Endpoint, JobPlan, Mount, Resources, RunPlan, SecretName
+
+
+def config_text(config: Mapping[str, Any]) -> str:
+    """A compiled configuration as YAML; what it names as secrets stands in it by name."""
+    import yaml  # noqa: PLC0415 # only where a plan is made
+
+    text: str = yaml.safe_dump(dict(config), sort_keys=False, allow_unicode=True, width=110)
+    return text
+
+
+def keep_config(directory: str, config: Mapping[str, Any]) -> None:
+    """Writes config.yaml into the run's folder, where there is a configuration."""
+    if config:
+        folder = Path(directory)
+        folder.mkdir(parents=True, exist_ok=True)
+        run_directory.write_bytes(folder / run_directory.CONFIG, config_text(config).encode())
 
 
 def plan_to_data(plan: RunPlan) -> dict[str, Any]:

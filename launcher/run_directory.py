@@ -21,6 +21,7 @@ from typing import Any
 from launcher.jobs import JobPlan
 
 HANDLE = "run.json"
+CONFIG = "config.yaml"
 JOB = "job.json"
 SCRIPT = "run.sh"
 RUN_CONFIG = "run_config.yml"

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from catalog.console import catalog_option, json_option, note, out, print_json, warn
+from catalog.console import catalog_option, json_option, note, out, print_json, safe, warn
 from catalog.errors import Unreachable, UsageError
 from launcher.jobs import RunPlan, State
 
@@ -90,11 +90,13 @@ def run(
     for line in planned.warnings:
         warn(line)
     if dry_run:
-        _print_plan(planned.plan, as_json)
+        _print_plan(planned, as_json)
         return 0
     from launcher.packaging import keep  # noqa: PLC0415 # hashing and tar, not for --help
+    from launcher.plan_files import keep_config  # noqa: PLC0415
 
     keep(planned)
+    keep_config(planned.plan.directory, planned.config)
     return _start(planned.plan, detach=detach or detached is not None, hold=hold, as_json=as_json)
 
 
@@ -145,18 +147,20 @@ def _is_override(word: str) -> bool:
     return "=" in word and not (word.endswith((".py", ".toml")) and "/" in word.partition("=")[0])
 
 
-def _print_plan(plan: RunPlan, as_json: bool) -> None:
+def _print_plan(planned: Planned, as_json: bool) -> None:
     from launcher.backends.protocol import load  # noqa: PLC0415
+    from launcher.plan_files import config_text, plan_to_data  # noqa: PLC0415
 
+    plan, configuration = planned.plan, dict(planned.config)
     backend = load(plan.backend)
     sent = [dict(backend.plan(plan, job)) for job in plan.jobs]
     if as_json:
-        from launcher.plan_files import plan_to_data  # noqa: PLC0415
-
-        print_json({"plan": plan_to_data(plan), "submissions": sent})
+        print_json({"plan": plan_to_data(plan), "configuration": configuration, "submissions": sent})
         return
     import yaml  # noqa: PLC0415
 
+    if configuration and any(job.kind != "recipe" for job in plan.jobs):
+        out(f"# compiled configuration\n{safe(config_text(configuration))}")
     for job, submission in zip(plan.jobs, sent, strict=True):
         script = submission.pop("script", "")
         own = {"configuration": dict(job.config)} if job.kind == "recipe" else {}
