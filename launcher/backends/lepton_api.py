@@ -1,0 +1,272 @@
+"""Lepton's API through its own client: plain data in and out, and this project's errors.
+
+The only module that imports `leptonai`, on use. Its errors are never repeated as they are: some hold parts of
+the token.
+"""
+
+from __future__ import annotations
+
+import os
+import warnings
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from functools import cache
+from typing import Any
+from urllib.parse import urlsplit
+
+from catalog.errors import NotFound, Refused, Unreachable, UsageError
+from launcher.backends.protocol import NotSent
+
+PAGE = 500
+# Seconds without a byte after which the log of a running job is taken to be read up to now.
+LOG_PAUSE = 1.0
+_LOOPBACK = ("127.0.0.1", "localhost", "::1")
+_LOGIN = (
+    "set LEPTON_WORKSPACE_ID and LEPTON_WORKSPACE_TOKEN (or LEPTON_API_TOKEN=WORKSPACE:TOKEN), "
+    "or log in with `lep login`"
+)
+_MODES = {"job_query_mode": "alive_and_archive"}
+
+
+class NameTaken(Refused):
+    """There is one of this name already."""
+
+
+class Lepton:
+    """A workspace. Methods raise Unreachable where a later try may do better, Refused and NotFound where none
+    will."""
+
+    def __init__(self, client: Any) -> None:
+        self._client = client
+
+    def create_job(self, body: Mapping[str, Any]) -> str:
+        """Its id. Raises NameTaken where there is a job of this name."""
+        from leptonai.api.v2.types.job import LeptonJob  # noqa: PLC0415
+
+        with _errors("the job"):
+            return str(self._client.job.create(LeptonJob(**body)).metadata.id_)
+
+    def jobs(self, name: str) -> list[dict[str, Any]]:
+        """Jobs whose names contain `name`, ended ones too."""
+        found: list[dict[str, Any]] = []
+        page = 1
+        with _errors("the list of jobs"):
+            while True:
+                given = self._client.job.list_all(q=name, page=page, page_size=PAGE, **_MODES)
+                found += [_data(job) for job in given]
+                if len(given) < PAGE:
+                    return found
+                page += 1
+
+    def job(self, identity: str) -> dict[str, Any] | None:
+        try:
+            with _errors(identity):
+                return _data(self._client.job.get(identity, **_MODES))
+        except NotFound:
+            return None
+
+    def stop_job(self, identity: str) -> None:
+        """What is gone already is fine."""
+        with _errors(identity, gone=True):
+            self._client.job.update(identity, {"spec": {"stopped": True}})
+
+    def delete_job(self, identity: str) -> None:
+        with _errors(identity, gone=True):
+            self._client.job.delete(identity, **_MODES)
+
+    def job_events(self, identity: str) -> list[str]:
+        """Reasons of what Kubernetes noted, the latest last."""
+        with _errors(identity):
+            events = sorted(self._client.job.get_events(identity), key=lambda event: event.last_observed_time)
+            return [str(event.reason) for event in events]
+
+    def replicas(self, identity: str) -> list[str]:
+        with _errors(identity, gone=True):
+            return sorted(str(r.metadata.id_ or r.id_) for r in self._client.job.get_replicas(identity))
+        return []
+
+    def log(self, identity: str, replica: str) -> tuple[bytes, bool]:
+        """What a replica has printed, and whether that is all. Bytes as they are: the client's own method
+        can't read a log that stops within a character."""
+        import requests  # noqa: PLC0415
+
+        data = bytearray()
+        with _errors(f"the log of {replica}"):
+            response = self._client._get(
+                f"/jobs/{identity}/replicas/{replica}/log",
+                stream=True,
+                timeout=(self._client._timeout, LOG_PAUSE),
+            )
+            with response:
+                self._client.job._raise_if_not_ok(response)
+                try:
+                    for chunk in response.iter_content(chunk_size=None):
+                        data += chunk
+                except (requests.ConnectionError, requests.exceptions.ChunkedEncodingError):
+                    return bytes(data), False
+        return bytes(data), True
+
+    def secrets(self) -> set[str]:
+        with _errors("the workspace's secrets"):
+            return {str(secret.name) for secret in self._client.secret.list_all()}
+
+    def shapes(self, node_group: str | None = None) -> list[str]:
+        with _errors("the resource shapes"):
+            found = self._client.shapes.list_shapes(node_group=node_group, purpose="job")
+            return sorted({str(s.spec.name or s.metadata.name or s.metadata.id_) for s in found})
+
+    def node_groups(self) -> list[str]:
+        with _errors("the node groups"):
+            groups = self._client.nodegroup.list_all()
+            return sorted(
+                {str(n) for group in groups for n in (group.metadata.id_, group.metadata.name) if n}
+            )
+
+    def workspace(self) -> dict[str, Any]:
+        with _errors("the workspace"):
+            return _data(self._client.info())
+
+    def endpoint(self, name: str) -> dict[str, Any] | None:
+        try:
+            with _errors(f"the endpoint {name}"):
+                return _data(self._client.deployment.get(name))
+        except NotFound:
+            return None
+
+    def create_endpoint(self, body: Mapping[str, Any]) -> None:
+        """Raises NameTaken where there is one of this name."""
+        from leptonai.api.v2.types.deployment import LeptonDeployment  # noqa: PLC0415
+
+        with _errors("the endpoint"):
+            self._client.deployment.create_with_response(
+                LeptonDeployment(**body), tolerate_legacy_response=True
+            )
+
+    def delete_endpoint(self, name: str) -> None:
+        with _errors(f"the endpoint {name}", gone=True):
+            self._client.deployment.delete(name)
+
+
+@contextmanager
+def connected(settings: Mapping[str, Any]) -> Iterator[Lepton]:
+    """The workspace that `execution` and the environment name. Raises NotSent where none is, or no token."""
+    url = settings.get("api_url") or os.environ.get("LEPTON_WORKSPACE_URL") or ""
+    token = os.environ.get("LEPTON_WORKSPACE_TOKEN") or os.environ.get("LEPTON_API_TOKEN") or ""
+    workspace = settings.get("workspace") or os.environ.get("LEPTON_WORKSPACE_ID") or ""
+    if ":" in token:
+        named, _, token = token.partition(":")
+        workspace = workspace or named
+    if url.startswith("http://") and urlsplit(url).hostname not in _LOOPBACK:
+        raise Refused(f"the token for Lepton is not sent over http:// ({urlsplit(url).hostname})")
+    with _quiet():
+        yield Lepton(_client(url, workspace, token, float(settings.get("request_timeout", 30.0))))
+
+
+@cache
+def _client(url: str, workspace: str, token: str, timeout: float) -> Any:
+    try:
+        from leptonai.api.v2.client import APIClient  # noqa: PLC0415
+        from leptonai.api.v2.workspace_record import WorkspaceRecord  # noqa: PLC0415
+    except ImportError:
+        raise UsageError("the lepton backend needs an extra", hint="pip install 'evaldock[lepton]'") from None
+    record = WorkspaceRecord.get(workspace) if WorkspaceRecord.has(workspace) else WorkspaceRecord.current()
+    if not (workspace or record) or not (token or (record and record.auth_token)):
+        missing = "token" if workspace or record else "workspace"
+        raise NotSent(f"no {missing} for Lepton is known", hint=_LOGIN)
+    client = APIClient(workspace or None, token or None, url or None)
+    client._timeout = timeout
+    return client
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """The client uses what pydantic has deprecated; its users can do nothing about it."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message=".*[Pp]ydantic", category=DeprecationWarning)
+        warnings.filterwarnings(
+            "ignore", message="The `dict` method is deprecated", category=DeprecationWarning
+        )
+        yield
+
+
+@contextmanager
+def _errors(what: str, *, gone: bool = False) -> Iterator[None]:
+    """The client's errors as ours. With `gone`, what isn't there is no error."""
+    import requests  # noqa: PLC0415
+    from leptonai.api.v2.api_resource import ClientError, ServerError  # noqa: PLC0415
+    from leptonai.api.v2.utils import (  # noqa: PLC0415
+        WorkspaceForbiddenError,
+        WorkspaceNotFoundError,
+        WorkspaceUnauthorizedError,
+    )
+    from pydantic import ValidationError  # noqa: PLC0415
+
+    try:
+        yield
+    except (ClientError, ServerError) as error:
+        status, said = error.response.status_code, _said(error.response)
+        if status == 404 and gone:
+            return
+        raise _answered(status, what, said) from None
+    except WorkspaceUnauthorizedError:
+        raise _answered(401, what, "") from None
+    except WorkspaceForbiddenError:
+        raise _answered(403, what, "") from None
+    except WorkspaceNotFoundError:
+        raise _answered(404, what, "") from None
+    except requests.exceptions.ConnectionError as error:
+        # Not even a connection: nobody has heard of it.
+        kind = NotSent if "NewConnectionError" in str(error) else Unreachable
+        raise kind(
+            f"Lepton can't be reached: {_host(error)}", hint="is LEPTON_WORKSPACE_URL right?"
+        ) from None
+    except requests.RequestException as error:
+        raise Unreachable(f"Lepton did not answer for {what}: {type(error).__name__}") from None
+    except (ValidationError, ValueError) as error:
+        raise Refused(f"Lepton's client refuses {what}: {_first(error)}") from None
+    except RuntimeError:
+        raise Unreachable(f"Lepton's answer for {what} makes no sense") from None
+
+
+def _answered(status: int, what: str, said: str) -> Exception:
+    detail = f": {said}" if said else ""
+    if status in (401, 403):
+        why = "knows no such token" if status == 401 else "does not let this token do that"
+        return NotSent(f"Lepton {why} ({status}, {what}){detail}", hint=_LOGIN)
+    if status == 404:
+        return NotFound(f"Lepton knows nothing of {what}{detail}")
+    if status == 409:
+        return NameTaken(f"{what} has a name that is taken")
+    if status == 429 or status >= 500:
+        return Unreachable(f"Lepton answered {status} for {what}{detail}")
+    return Refused(f"Lepton refused {what} ({status}){detail}")
+
+
+def _said(response: Any) -> str:
+    """The server's own sentence, cut short."""
+    try:
+        data = response.json()
+    except ValueError:
+        return str(response.text)[:300].strip()
+    if isinstance(data, dict):
+        data = data.get("message") or data.get("error") or data.get("detail") or data
+    return str(data)[:300]
+
+
+def _host(error: Any) -> str:
+    request = getattr(error, "request", None)
+    return str(urlsplit(request.url).netloc) if request is not None and request.url else "no connection"
+
+
+def _first(error: Exception) -> str:
+    """Where in the data, and why; never the data itself."""
+    errors: Sequence[Mapping[str, Any]] = getattr(error, "errors", lambda **_: ())(include_input=False)
+    if errors:
+        where = ".".join(str(part) for part in errors[0]["loc"])
+        return f"{where}: {errors[0]['msg']}"
+    return str(error)[:300]
+
+
+def _data(model: Any) -> dict[str, Any]:
+    made: dict[str, Any] = model.model_dump(mode="json", by_alias=True)
+    return made
