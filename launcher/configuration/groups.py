@@ -7,7 +7,11 @@ from types import MappingProxyType
 from typing import Any
 
 # Backends that have settings of their own under `execution`, as `module:class` (a subclass of `Execution`).
-EXECUTIONS: Mapping[str, str] = MappingProxyType({})
+EXECUTIONS: Mapping[str, str] = MappingProxyType(
+    {
+        "lepton": "launcher.configuration.lepton:Lepton",
+    }
+)
 
 GROUPS: Mapping[str, Mapping[str, Mapping[str, Any]]] = MappingProxyType(
     {
@@ -15,6 +19,7 @@ GROUPS: Mapping[str, Mapping[str, Mapping[str, Any]]] = MappingProxyType(
             "local": {"type": "docker"},
             "docker": {"type": "docker"},
             "process": {"type": "process"},
+            "lepton": {"type": "lepton"},
         },
         "deployment": {
             "none": {"type": "none"},

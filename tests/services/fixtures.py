@@ -17,6 +17,7 @@ import pytest
 
 from services.engine import Engine, import_busybox, start_engine
 from services.harness_images import build_harness, push_busybox
+from services.lepton import Lepton, new_workspace, start_lepton
 from services.processes import stop_all
 from services.pypi import RealWheels, fetch_wheels
 from services.registry import start_registry
@@ -103,6 +104,22 @@ def registry(shared: Shared) -> str:
 def skopeo(shared: Shared) -> Skopeo:
     found = _once(shared, "skopeo", lambda folder: find_skopeo(shared, folder))
     return Skopeo(Path(found["program"]))
+
+
+@pytest.fixture(scope="session")
+def lepton_host(shared: Shared) -> str:
+    """host:port of the Lepton stand-in, which needs nothing but Python."""
+    host: str = _once(shared, "lepton", lambda folder: start_lepton(shared, folder))["host"]
+    return host
+
+
+@pytest.fixture
+def lepton(lepton_host: str, monkeypatch: pytest.MonkeyPatch) -> Lepton:
+    """A workspace of its own, which the environment names."""
+    workspace = new_workspace(lepton_host)
+    for name, value in workspace.environ.items():
+        monkeypatch.setenv(name, value)
+    return workspace
 
 
 @pytest.fixture(scope="session")
