@@ -69,6 +69,15 @@ COMMANDS: Mapping[str, Lazy | Mapping[str, Lazy]] = {
     "export": Lazy(
         "launcher.commands.export:export", "Export published results, all or those of some models or runs."
     ),
+    "artifact": {
+        "ls": Lazy("launcher.commands.artifact:ls", "List artifacts, or the versions of one."),
+        "show": Lazy(
+            "launcher.commands.artifact:show", "Show a version of an artifact: its files and origin."
+        ),
+        "put": Lazy("launcher.commands.artifact:put", "Publish a file or folder as a new version."),
+        "get": Lazy("launcher.commands.artifact:get", "Copy a version, or a part of it, and check it."),
+        "alias": Lazy("launcher.commands.artifact:alias", "Give a version a name of its own."),
+    },
     "standin": Lazy("launcher.commands.standin:standin", "Run a stand-in model server."),
     "cache": {
         "ls": Lazy("generator.commands.cache:ls", "Show what the cache holds and how much."),
@@ -80,6 +89,7 @@ COMMANDS: Mapping[str, Lazy | Mapping[str, Lazy]] = {
 
 GROUP_HELP = {
     "ls": "List what a catalog holds.",
+    "artifact": "Keep weights, data sets and other files by name and version.",
     "cache": "Look after the cache of what was read from images.",
 }
 

@@ -23,6 +23,7 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any
 
+from catalog.amounts import bytes_text
 from catalog.errors import NotFound, Refused, UsageError
 from catalog.identity import is_local
 from launcher import run_directory
@@ -33,7 +34,7 @@ if TYPE_CHECKING:
     from launcher.jobs import RunPlan
     from launcher.planning import Planned
 
-MAX_BYTES = 64 << 20
+MAX_BYTES = 64_000_000
 SUFFIX = ".tar.gz"
 _DIGEST = re.compile(r"[0-9a-f]{64}")
 # "-r FILE", "--requirement=FILE" and the same for constraints, in pip's format.
@@ -192,18 +193,14 @@ def _tree(found: Mapping[str, Path], place: str, limit: int) -> CodeTree:
     if total > limit:
         largest = sorted(sizes, key=lambda name: (-sizes[name], name))[:_NAMED]
         raise Refused(
-            f"{_mib(total)} of code, where {_mib(limit)} may be shipped; the largest files:"
-            + "".join(f"\n  - {name} ({_mib(sizes[name])})" for name in largest),
+            f"{bytes_text(total)} of code, where {bytes_text(limit)} may be shipped; the largest files:"
+            + "".join(f"\n  - {name} ({bytes_text(sizes[name])})" for name in largest),
             place=place,
             hint="name in .gitignore what isn't code, ship some folders only, "
             "or keep data as artifacts (`evaldock artifact put`)",
         )
     files = tuple(sorted(found.items(), key=lambda item: item[0].encode()))
     return CodeTree(digest=_archive(files, None), size=total, files=files)
-
-
-def _mib(size: int) -> str:
-    return f"{size / (1 << 20):.1f} MiB"
 
 
 def _archive(files: Iterable[tuple[str, Path]], sink: gzip.GzipFile | None) -> str:

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import click
 
+from catalog.amounts import byte_progress, bytes_text
 from catalog.console import json_option, out, print_json
 from catalog.references import ImageRef
 from generator.attaching import Attachment, as_data, plan, push
-from generator.commands.amounts import byte_progress, bytes_text
 from generator.reading import DEFAULT_PATTERN
 
 

@@ -12,12 +12,12 @@ from pathlib import Path
 
 import click
 
+from catalog.amounts import bytes_text
 from catalog.cachedir import cache_dir
 from catalog.console import json_option, out, print_json, safe, width
 from catalog.errors import UsageError
 from catalog.tables import Column, table
 from generator.cache import FOLDER
-from generator.commands.amounts import bytes_text
 
 _DAY = 86400
 

@@ -8,12 +8,12 @@ from typing import Any
 
 import click
 
+from catalog.amounts import byte_progress, bytes_text
 from catalog.console import bold, dim, json_option, one_line, out, print_json, red, safe, width, yellow
 from catalog.errors import EvaldockError, Refused
 from catalog.references import ImageRef
 from catalog.tables import wrap
 from generator.answer import FoundFile, ReadAnswer, Status
-from generator.commands.amounts import byte_progress, bytes_text
 from generator.reading import DEFAULT_PATTERN, read_image
 
 _CHECKED = {

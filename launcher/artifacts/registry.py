@@ -14,9 +14,8 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-import shutil
 import tempfile
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO, Any
@@ -43,7 +42,10 @@ FORMAT = 1
 _TAKEN = 1000  # so many others may publish the same name at the same time
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+Progress = Callable[[int, int], None]
+
+
+@dataclass(frozen=True, slots=True)
 class StoredFile:
     sha256: str
     size: int
@@ -114,16 +116,21 @@ class Registry:
         aliases: Sequence[str] = (),
         made_by: str | None = None,
         description: str = "",
+        progress: Progress | None = None,
     ) -> Version:
-        """Publishes a file, or what is in a folder, as a new version."""
+        """Publishes a file, or what is in a folder, as a new version. `progress` hears bytes done and all."""
         check_name(name, "an artifact")
         for alias in aliases:
             check_alias(alias)
         files = dict(_files(source))
+        moved = _adding_up(progress, sum(file.stat().st_size for file in files.values()))
         taken = self._claim(name)
         folder = f"{name}/v{taken}"
         try:
-            stored = {path: self._store(file, f"{folder}/{path}") for path, file in files.items()}
+            stored = {
+                path: StoredFile(*self.store.put(file, f"{folder}/{path}", moved))
+                for path, file in files.items()
+            }
             made = Version(
                 name=name,
                 number=taken,
@@ -164,12 +171,19 @@ class Registry:
             raise ArtifactDamaged(f"{version}: {path} is gone", place=self.address(version)) from None
         return verified(file, stored.sha256, stored.size, f"{version}/{path}", whole=whole)
 
-    def get(self, version: Version, target: Path, path: str = "") -> list[Path]:
+    def get(
+        self,
+        version: Version,
+        target: Path,
+        path: str = "",
+        progress: Progress | None = None,
+    ) -> list[Path]:
         """Copies a version, or a file or folder of it, to `target`, which must not be there yet. Whole and
         checked, or not at all."""
         if target.exists():
             raise Refused(f"{target} is already there", hint="name another place, or remove it first")
         wanted = below(version, path)
+        moved = _adding_up(progress, sum(version.files[name].size for name in wanted.values()))
         target.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(dir=target.parent, prefix=f".{target.name}.") as waiting:
             made = Path(waiting) / "whole"
@@ -177,7 +191,9 @@ class Registry:
                 file = made / name if name else made
                 file.parent.mkdir(parents=True, exist_ok=True)
                 with self.open(version, wanted[name]) as source, file.open("wb") as copy:
-                    shutil.copyfileobj(source, copy, CHUNK)
+                    while chunk := source.read(CHUNK):
+                        copy.write(chunk)
+                        moved(len(chunk))
             made.rename(target)
         return [target / name if name else target for name in wanted]
 
@@ -241,10 +257,6 @@ class Registry:
                 return taken
         raise Refused(f"no number for a new version of {name!r} is to be had", place=self.store.address(name))
 
-    def _store(self, file: Path, name: str) -> StoredFile:
-        sha256, size = self.store.put(file, name)
-        return StoredFile(sha256=sha256, size=size)
-
     def _point(self, version: Version, alias: str) -> None:
         data = json.dumps({"version": version.number, "time": timestamp()}).encode()
         self.store.replace(f"{version.name}/aliases/{alias}.json", data)
@@ -263,6 +275,18 @@ def below(version: Version, path: str) -> dict[str, str]:
             hint=f"`evaldock artifact show {version}` lists them",
         )
     return found
+
+
+def _adding_up(progress: Progress | None, whole: int) -> Callable[[int], None]:
+    done = 0
+
+    def moved(size: int) -> None:
+        nonlocal done
+        done += size
+        if progress is not None:
+            progress(done, whole)
+
+    return moved
 
 
 def _files(source: Path) -> Iterator[tuple[str, Path]]:

@@ -11,7 +11,7 @@ from __future__ import annotations
 import hashlib
 import os
 import threading
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import IO, Any
 from uuid import uuid4
@@ -104,8 +104,8 @@ class Store:
         else:
             self.fs.mv(waiting, path)
 
-    def put(self, file: Path, name: str) -> tuple[str, int]:
-        """Copies a local file; the sha256 and size of what was copied."""
+    def put(self, file: Path, name: str, moved: Callable[[int], None]) -> tuple[str, int]:
+        """Copies a local file; the sha256 and size of what was copied. `moved` hears of every piece."""
         path, sha256, size = self.path(name), hashlib.sha256(), 0
         self._make_parent(path)
         with file.open("rb") as source, self.fs.open(path, "wb") as target:
@@ -113,6 +113,7 @@ class Store:
                 sha256.update(chunk)
                 size += len(chunk)
                 target.write(chunk)
+                moved(len(chunk))
         return sha256.hexdigest(), size
 
     def remove(self, folder: str) -> None:

@@ -1,4 +1,4 @@
-"""Amounts of bytes for people, and the progress of a long read."""
+"""Amounts of bytes for people, and the progress of what takes many of them."""
 
 from __future__ import annotations
 
@@ -25,24 +25,24 @@ def bytes_text(count: int) -> str:
 
 
 @contextmanager
-def byte_progress(label: str) -> Iterator[Callable[[int, int], None]]:
-    """Yields what to call, from any thread, with the bytes received and those expected so far.
+def byte_progress(label: str, verb: str = "read") -> Iterator[Callable[[int, int], None]]:
+    """Yields what to call, from any thread, with the bytes done and those expected so far.
 
     A bar where a terminal is there, once there is something to show; else a line now and then.
     """
     if not sys.stderr.isatty():
-        yield _lines(label)
+        yield _lines(label, verb)
         return
     from rich.console import Console  # noqa: PLC0415 # only a terminal needs it
     from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TransferSpeedColumn  # noqa: PLC0415
 
     columns = (TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TransferSpeedColumn())
     bars = Progress(*columns, console=Console(stderr=True), transient=True)
-    task = bars.add_task("reading", total=None)
+    task = bars.add_task(label, total=None)
 
-    def show(received: int, expected: int) -> None:
+    def show(done: int, expected: int) -> None:
         bars.start()
-        bars.update(task, completed=received, total=max(received, expected))
+        bars.update(task, completed=done, total=max(done, expected))
 
     try:
         yield show
@@ -50,13 +50,13 @@ def byte_progress(label: str) -> Iterator[Callable[[int, int], None]]:
         bars.stop()
 
 
-def _lines(label: str) -> Callable[[int, int], None]:
+def _lines(label: str, verb: str) -> Callable[[int, int], None]:
     last = time.monotonic()
 
-    def show(received: int, expected: int) -> None:
+    def show(done: int, expected: int) -> None:
         nonlocal last
         if time.monotonic() - last >= _PAUSE:
             last = time.monotonic()
-            note(f"{label}: read {bytes_text(received)} of {bytes_text(max(received, expected))}")
+            note(f"{label}: {verb} {bytes_text(done)} of {bytes_text(max(done, expected))}")
 
     return show
