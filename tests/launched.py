@@ -8,7 +8,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -29,7 +29,8 @@ RESULTS = (
 @dataclass(frozen=True, slots=True)
 class Place:
     """A backend where jobs can run in a test. `lost` takes a job away from under the backend, `cut` is the
-    environment in which, or the handle by which, it can't be reached."""
+    environment in which, or the handle by which, it can't be reached. `remote` is the root folder where its
+    jobs run, if that is not the run's own; `settings` are the backend's."""
 
     name: str
     image: str | None = None
@@ -37,6 +38,8 @@ class Place:
     lost: Callable[[JobHandle], None] = lambda _: None
     killed: Callable[[JobHandle], None] = lambda _: None
     cut: Callable[[JobHandle], tuple[Mapping[str, str], JobHandle]] = lambda handle: ({}, handle)
+    remote: str | None = None
+    settings: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def backend(self) -> Backend:
@@ -45,13 +48,16 @@ class Place:
     def run(self, folder: Path, *commands: str, identity: str | None = None, **settings: Any) -> RunPlan:
         """One job per command; `{out}` in it is the results folder as the job sees it."""
         identity = identity or run_id.new()
-        directory = folder / identity
-        jobs = tuple(self._job(identity, directory, at, command) for at, command in enumerate(commands))
-        return RunPlan(run_id=identity, backend=self.name, directory=str(directory), jobs=jobs, **settings)
+        directory = str(folder / identity)
+        remote = f"{self.remote}/{identity}" if self.remote else None
+        there = remote or directory
+        jobs = tuple(self._job(identity, there, at, command) for at, command in enumerate(commands))
+        fields = {"settings": self.settings, "remote": remote, **settings}
+        return RunPlan(run_id=identity, backend=self.name, directory=directory, jobs=jobs, **fields)
 
-    def _job(self, identity: str, directory: Path, index: int, command: str) -> JobPlan:
+    def _job(self, identity: str, directory: str, index: int, command: str) -> JobPlan:
         folder = f"jobs/{index:03d}-t{index}"
-        out = "/results" if self.name == "docker" else str(directory / folder / "artifacts")
+        out = "/results" if self.name == "docker" else f"{directory}/{folder}/artifacts"
         return JobPlan(
             key=f"{identity}-{index:03d}",
             run_id=identity,
