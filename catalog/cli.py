@@ -72,10 +72,16 @@ COMMANDS: Mapping[str, Lazy | Mapping[str, Lazy]] = {
     "artifact": {
         "ls": Lazy("launcher.commands.artifact:ls", "List artifacts, or the versions of one."),
         "show": Lazy(
-            "launcher.commands.artifact:show", "Show a version of an artifact: its files and origin."
+            "launcher.commands.artifact:show",
+            "Show a version of an artifact: its files and where it came from.",
         ),
-        "put": Lazy("launcher.commands.artifact:put", "Publish a file or folder as a new version."),
-        "get": Lazy("launcher.commands.artifact:get", "Copy a version, or a part of it, and check it."),
+        "put": Lazy(
+            "launcher.commands.artifact:put", "Publish a file, or what is in a folder, as a new version."
+        ),
+        "get": Lazy(
+            "launcher.commands.artifact:get",
+            "Copy a version, or a file or folder of it, and check every byte.",
+        ),
         "alias": Lazy("launcher.commands.artifact:alias", "Give a version a name of its own."),
     },
     "standin": Lazy("launcher.commands.standin:standin", "Run a stand-in model server."),
