@@ -41,11 +41,17 @@ fail() {
 }
 last() { tail -n 12 logs/node.log 2>/dev/null; }
 # Waits for a child: a request that arrives meanwhile is passed on by its trap, and doesn't end the waiting.
+# What the trap runs may have taken note of the child's end: a second question has its code then.
 await() {
   while :; do
     wait "$1"
     code=$?
-    [ "$code" -gt 128 ] && kill -0 "$1" 2>/dev/null || return 0
+    [ "$code" -gt 128 ] || return 0
+    kill -0 "$1" 2>/dev/null && continue
+    wait "$1" 2>/dev/null
+    again=$?
+    [ "$again" -eq 127 ] || code=$again
+    return 0
   done
 }
 run() {
@@ -126,7 +132,7 @@ finish() {
   else
     code=$own
   fi
-  [ -z "$guard" ] || kill -KILL -- "-$guard" 2>/dev/null
+  [ -z "$guard" ] || kill -KILL -- "-$guard" "$guard" 2>/dev/null
   exit "$code"
 }
 # The job has @grace@ seconds for its last checkpoint, and ends by itself then.

@@ -236,15 +236,19 @@ serve() {
 }
 """
 
-# What the image itself starts, word by word, where the secrets' file has to be read before it.
+# What the image itself starts, where the secrets' file has to be read before it. Asked word by word, since a
+# word may hold anything.
 _OWN_WORDS = r"""
   set --
-  while IFS= read -r word; do [ -z "$word" ] || set -- "$@" "$word"; done <<END
-$("$engine" image inspect --format '@format@' @image@)
-END
+  for part in @parts@; do
+    count=$("$engine" image inspect --format "{{len .Config.$part}}" @image@ 2>/dev/null) at=0
+    while [ "$at" -lt "${count:-0}" ]; do
+      word=$("$engine" image inspect --format "{{index .Config.$part $at}}" @image@)
+      set -- "$@" "$word"
+      at=$((at + 1))
+    done
+  done
 """
-_ENTRYPOINT = "{{range .Config.Entrypoint}}{{println .}}{{end}}"
-_WHOLE = _ENTRYPOINT + "{{range .Config.Cmd}}{{println .}}{{end}}"
 
 
 def engine(program: str) -> Piece:
@@ -291,7 +295,9 @@ def _serve_engine(run: RunPlan, job: JobPlan, attempt: int, program: str) -> str
         # Mounted, read and deleted before the server starts: nothing of them is in what the engine tells.
         own, path = given.get("entrypoint"), f"{SERVER_MOUNT}/{files.SECRETS}"
         if own is None:
-            words = fill(_OWN_WORDS, format=_ENTRYPOINT if command else _WHOLE, image=shlex.quote(image))
+            words = fill(
+                _OWN_WORDS, parts="Entrypoint" if command else "Entrypoint Cmd", image=shlex.quote(image)
+            )
             words += f'  set -- "$@" {quoted(command)}\n'
         folder = Mount(source=f"{run.folder(job)}/{SERVER_FOLDER}", target=SERVER_MOUNT)
         mounts = [*given["mounts"], dataclasses.asdict(folder)]

@@ -4,42 +4,16 @@ from __future__ import annotations
 
 import json
 import signal
-import subprocess
-from contextlib import suppress
-from pathlib import Path
 from typing import Any
 
 import pytest
 
-from launched import RESULTS, until, wait_for
+from launched import RESULTS, wait_for
 from launcher.jobs import SecretName
+from on_node import clean
 
 FOREVER = "touch {out}/ready; while :; do sleep 0.1; done"
 ODD = "ü '\" $(touch pwned) `touch pwned` ${HOME} \\ \n; touch pwned #é"
-
-
-def left_running(key: str) -> list[str]:
-    listed = subprocess.run(["ps", "-eo", "args"], capture_output=True, text=True, check=True).stdout
-    found = [line for line in listed.splitlines() if key in line]
-    for entry in Path("/proc").glob("[0-9]*"):
-        with suppress(OSError):
-            found += [entry.name] * (f"EVALDOCK_JOB={key}/".encode() in (entry / "environ").read_bytes())
-    return found
-
-
-def clean(one: Any) -> None:
-    """Nothing of the job runs, nothing private lies about, no container is left."""
-    until(lambda: not left_running(one.job.key), f"nothing of {one.job.key} runs", patience=20)
-    assert not [path for path in one.folder.rglob(".*") if path.is_file()]
-    if one.runtime == "docker":
-        label = f"label=evaldock.key={one.job.key}"
-        listed = subprocess.run(
-            ["docker", "ps", "--all", "--quiet", "--filter", label],
-            capture_output=True,
-            text=True,
-            check=True,
-        ).stdout
-        assert listed == ""
 
 
 @pytest.mark.parametrize("shell", [("dash",), ("busybox", "sh"), ("bash", "--posix")], ids=lambda s: s[0])
