@@ -85,6 +85,12 @@ COMMANDS: Mapping[str, Lazy | Mapping[str, Lazy]] = {
         "alias": Lazy("launcher.commands.artifact:alias", "Give a version a name of its own."),
     },
     "standin": Lazy("launcher.commands.standin:standin", "Run a stand-in model server."),
+    "profile": {
+        "ls": Lazy("launcher.commands.profile:ls", "List the profiles of env.toml."),
+        "show": Lazy(
+            "launcher.commands.profile:show", "Show what a profile comes to, and where each value stands."
+        ),
+    },
     "cache": {
         "ls": Lazy("generator.commands.cache:ls", "Show what the cache holds and how much."),
         "prune": Lazy(
@@ -96,6 +102,7 @@ COMMANDS: Mapping[str, Lazy | Mapping[str, Lazy]] = {
 GROUP_HELP = {
     "ls": "List what a catalog holds.",
     "artifact": "Keep weights, data sets and other files by name and version.",
+    "profile": "Look at the named environments of env.toml.",
     "cache": "Look after the cache of what was read from images.",
 }
 

@@ -20,6 +20,7 @@ from catalog.toml_lines import lines_of
 VARIABLE = "EVALDOCK_ENV_FILE"
 FILE_NAME = "env.toml"
 SPECIAL = ("wandb", "cli", "cache", "artifacts")
+WHERE = f"it is looked for here and upwards as far as a pyproject.toml; {VARIABLE} can name it"
 MAX_BYTES = 1 << 20
 
 

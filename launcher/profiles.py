@@ -29,8 +29,9 @@ from catalog.errors import InvalidInput, NotFound, UsageError
 from catalog.nearest import did_you_mean
 from catalog.normal_form import merge
 from launcher import env_file
-from launcher.configuration.compose import Layer
-from launcher.configuration.model import model_for
+from launcher.backends.protocol import MODULES
+from launcher.configuration.compose import Composed, Layer
+from launcher.configuration.model import model_for, validate
 from launcher.env_file import SPECIAL, EnvFile
 from launcher.key_binding import VARIABLE, Address, Binding, Keys, address
 from launcher.secrets import NAME, SECRET_NAME
@@ -96,8 +97,7 @@ def load(name: str, environ: Mapping[str, str] = os.environ, *, start: Path | No
     if file is None:
         raise NotFound(
             f"there is no env.toml, so no profile {name!r}",
-            hint="it is looked for here and upwards as far as a pyproject.toml; "
-            f"{env_file.VARIABLE} can name it",
+            hint=env_file.WHERE,
         )
     return of_file(file, name)
 
@@ -129,6 +129,23 @@ def of_file(file: EnvFile, name: str) -> Profile:
         wandb=merge(dict(file.section("wandb")), data.get("wandb", {})),
         places=places,
     )
+
+
+def problems(profile: Profile) -> list[str]:
+    """What is wrong with the settings of a profile that selects a backend, as far as it can be told before
+    there is a run; complete lines."""
+    if profile.backend is None or "${" in repr(profile.layer.data):
+        return []
+    if profile.backend.strip().lower() not in MODULES:
+        near = did_you_mean(profile.backend, MODULES)
+        place = profile.layer.place(("execution", "type"))
+        return [f"{place}: no backend {profile.backend!r}{near}; there are {', '.join(sorted(MODULES))}"]
+    try:
+        validate(Composed(dict(profile.layer.data), (profile.layer,)))
+        keys(profile)
+    except InvalidInput as error:
+        return list(error.problems)
+    return []
 
 
 def keys(profile: Profile | None, environ: Mapping[str, str] = os.environ) -> Keys:
