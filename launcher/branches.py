@@ -12,7 +12,7 @@ import random
 import subprocess
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -30,7 +30,7 @@ _REACHING = r"^(http\..*|core\.sshcommand|credential\..*|url\..*\.(insteadof|pus
 
 Files = Mapping[str, bytes]
 Edit = Callable[[Files], Mapping[str, bytes | None]]
-"""From the files below a prefix to those that change: their new bytes, or None for those to be removed."""
+"""From the files that are there to those that change: their new bytes, or None for those to be removed."""
 
 
 class Unpushed(Unreachable):
@@ -49,13 +49,16 @@ class Branch:
     remote: str = "origin"
     environ: Mapping[str, str] = field(default_factory=lambda: dict(os.environ))
 
-    def read(self, prefix: str = "") -> dict[str, bytes]:
-        """The files below `prefix`, by their whole paths; none where there is no such branch."""
+    def read(self, *paths: str) -> dict[str, bytes]:
+        """The files at or below `paths` (none given: all of them); none where there is no such branch."""
         with self._scratch() as git:
-            return git.files(git.fetch(self.name), prefix)
+            return git.files(git.fetch(self.name), paths)
 
-    def change(self, edit: Edit, *, message: str, prefix: str = "", base: str | None = None) -> str | None:
-        """The new commit; None where the edit changed nothing. `edit` may be called several times.
+    def change(
+        self, edit: Edit, *, message: str, paths: Sequence[str] = (), base: str | None = None
+    ) -> str | None:
+        """The new commit; None where the edit changed nothing. `edit` is told the files at or below `paths`
+        (none given: all), and may be called several times.
 
         A branch that doesn't exist begins at `base` (another branch), else empty. Raises Unpushed for a
         remote that can't be reached, Refused for one that won't take it, and what `edit` raises.
@@ -67,7 +70,7 @@ class Branch:
                 below = tip or (git.fetch(base) if base else None)
                 if base and below is None:
                     raise NotFound(f"no branch {base!r} to begin from", place=git.shown)
-                changes = dict(edit(git.files(below, prefix)))
+                changes = dict(edit(git.files(below, paths)))
                 commit = git.commit(below, changes, message, history=self.history)
                 if commit is None:
                     return None
@@ -125,10 +128,10 @@ class _Scratch:
         # What came, not what was listed: the branch may have moved in between.
         return self._git("rev-parse", "--verify", _AT).strip()
 
-    def files(self, commit: str | None, prefix: str) -> dict[str, bytes]:
+    def files(self, commit: str | None, paths: Sequence[str]) -> dict[str, bytes]:
         if commit is None:
             return {}
-        listed = self._git("ls-tree", "-r", "-z", "--full-tree", commit, "--", *([prefix] if prefix else []))
+        listed = self._git("ls-tree", "-r", "-z", "--full-tree", commit, "--", *paths)
         blobs = {}
         for line in listed.split("\0")[:-1]:
             described, path = line.split("\t", 1)

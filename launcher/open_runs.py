@@ -93,7 +93,7 @@ def hold(branch: Branch, holder: str, seconds: float) -> tuple[list[OpenRun], li
         ]
         return {_path(run.run_id): _content(run.handle, run.kept) for run in mine}
 
-    branch.change(edit, message="Look after runs", prefix=PREFIX)
+    branch.change(edit, message="Look after runs", paths=[PREFIX])
     return mine, problems
 
 
@@ -119,7 +119,7 @@ def settle(
                 changes[_path(run.run_id)] = _content(again[run.run_id], free)
         return changes
 
-    branch.change(edit, message=_settled(closed), prefix=PREFIX)
+    branch.change(edit, message=_settled(closed), paths=[PREFIX])
     return lost
 
 

@@ -62,11 +62,15 @@ def _commit(root: Path, wanted: Sequence[Path], published: Sequence[Record]) -> 
     _git(root, "add", "--", *paths)
     if not _git(root, "status", "--porcelain", "--", *paths).strip():
         return None
+    _git(root, "commit", "--quiet", "--message", title(published), "--", *paths)
+    return _git(root, "rev-parse", "HEAD").strip()
+
+
+def title(published: Sequence[Record]) -> str:
+    """Of a commit that adds them, in one line."""
     tasks = sorted({record.task_id for record in published})
     models = sorted({record.model for record in published})
-    title = f"Publish {_some(tasks)} for {_some(models)}"
-    _git(root, "commit", "--quiet", "--message", title, "--", *paths)
-    return _git(root, "rev-parse", "HEAD").strip()
+    return f"Publish {_some(tasks)} for {_some(models)}"
 
 
 def _some(names: Sequence[str]) -> str:

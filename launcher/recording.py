@@ -8,11 +8,11 @@ from pathlib import Path
 from typing import Any
 
 from catalog import __version__
-from catalog.errors import Refused
+from catalog.errors import EvaldockError, Refused
 from catalog.records import Metric, Record, number
 from launcher import results_file
 from launcher import run_directory as files
-from launcher.database import JobRow
+from launcher.database import Database, JobRow
 from launcher.jobs import JobPlan, RunPlan, State
 
 SAMPLES = "workflow_output.json"
@@ -66,6 +66,24 @@ def record_of(
         origin=_origin(environ),
     )
     return record, _samples(artifacts / SAMPLES, record.metrics)
+
+
+def records_of(
+    opened: Database, run_id: str, *, environ: Mapping[str, str], partial: bool = False
+) -> tuple[list[tuple[Record, dict[str, float]]], list[EvaldockError]]:
+    """What the run's jobs left to be published, and why the others left nothing."""
+    plan = opened.plan(run_id)
+    jobs = {job.key: job for job in plan.jobs}
+    made: list[tuple[Record, dict[str, float]]] = []
+    refused: list[EvaldockError] = []
+    for row in opened.jobs(run_id):
+        if jobs[row.key].kind != "evaluation":
+            continue
+        try:
+            made.append(record_of(plan, jobs[row.key], row, environ=environ, partial=partial))
+        except EvaldockError as error:
+            refused.append(error)
+    return made, refused
 
 
 def _public(overrides: Mapping[str, Any]) -> dict[str, Any]:

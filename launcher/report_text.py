@@ -36,8 +36,8 @@ def as_annotations(reports: Sequence[RunReport]) -> str:
             lines.append(annotation("warning", _why(job), title=f"{name} was cancelled"))
         elif job.row.state.terminal and job.row.state is not State.SUCCEEDED:
             lines.append(annotation("error", _why(job), title=f"{name} {job.row.state}"))
-        elif job.row.state is State.SUCCEEDED and job.record is None:
-            lines.append(annotation("error", job.problem or "", title=f"{name} left no results"))
+        elif job.row.state is State.SUCCEEDED and job.problem:
+            lines.append(annotation("error", job.problem, title=f"{name} left no results"))
     return "\n".join(lines)
 
 
@@ -62,9 +62,13 @@ def _run(reported: RunReport, *, logs: bool, rows: int | None) -> str:
     ]
     if len(shown) < len(reported.jobs):
         table.append(f"\n_… and {len(reported.jobs) - len(shown)} more jobs._")
-    failed = [job for job in reported.jobs if job.record is None and job.row.state.terminal] if logs else []
+    failed = [job for job in reported.jobs if _needs_telling(job)] if logs else []
     details = "".join(f"\n{_details(job)}\n" for job in failed)
     return f"{_heading(reported)}\n\n" + "\n".join(table) + f"\n{details}"
+
+
+def _needs_telling(job: JobReport) -> bool:
+    return job.row.state.terminal and (job.row.state is not State.SUCCEEDED or job.problem is not None)
 
 
 def _heading(reported: RunReport) -> str:

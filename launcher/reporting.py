@@ -71,6 +71,9 @@ def report(opened: Database, run_id: str, catalog: Path, environ: Mapping[str, s
     made = []
     for row in opened.jobs(run_id):
         log = _log(Path(plan.directory) / jobs[row.key].directory, hidden) if _ended_badly(row) else ""
+        if jobs[row.key].kind != "evaluation":
+            made.append(JobReport(row=row, record=None, log=log))
+            continue
         try:
             record, scores = record_of(plan, jobs[row.key], row, environ=environ)
         except EvaldockError as error:

@@ -95,14 +95,19 @@ def tick(*, runs: tuple[str, ...], loop: bool, as_json: bool) -> int:
       evaldock tick 0mg4 --loop
     """
     from launcher import supervisor, watching  # noqa: PLC0415
-    from launcher.commands.views import job_data, print_rows  # noqa: PLC0415
+    from launcher.commands.views import Watch, job_data, print_rows  # noqa: PLC0415
 
     with database() as opened:
         rows = []
         for run_id in resolve(opened, runs) if runs else opened.open_runs():
             plan = opened.plan(run_id)
-            go = watching.until_finished if loop else supervisor.tick
-            rows += [(plan, row) for row in go(opened, run_id, os.environ)]
+            if not loop:
+                rows += [(plan, row) for row in supervisor.tick(opened, run_id, os.environ)]
+                continue
+            watch = Watch(plan)
+            ended = watching.until_finished(opened, run_id, os.environ, seen=watch)
+            watch.close()
+            rows += [(plan, row) for row in ended]
         if as_json:
             print_json([{"run": plan.run_id, **job_data(plan, row)} for plan, row in rows])
         elif rows:

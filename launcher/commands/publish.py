@@ -38,20 +38,16 @@ def publish(
     """
     from catalog.store import find_root  # noqa: PLC0415
     from launcher.publishing import publish as write  # noqa: PLC0415
-    from launcher.recording import record_of  # noqa: PLC0415
+    from launcher.recording import records_of  # noqa: PLC0415
 
     root = find_root(target)
     made: list[tuple[Record, Mapping[str, float]]] = []
     refused: list[EvaldockError] = []
     with database() as opened:
         for run_id in resolve(opened, runs):
-            plan = opened.plan(run_id)
-            jobs = {job.key: job for job in plan.jobs}
-            for row in opened.jobs(run_id):
-                try:
-                    made.append(record_of(plan, jobs[row.key], row, environ=os.environ, partial=partial))
-                except EvaldockError as error:
-                    refused.append(error)
+            found, missing = records_of(opened, run_id, environ=os.environ, partial=partial)
+            made += found
+            refused += missing
     _judge(made, refused, partial)
     published = write(root, made, commit=commit or push, push=push)
     if as_json:

@@ -65,7 +65,7 @@ def test_a_branch_without_history_is_one_commit(clone: Path) -> None:
     branch.change(add("runs/1"), message="One")
     branch.change(add("runs/2"), message="Two")
     assert branch.read("runs/") == {"runs/1": b"x", "runs/2": b"x"}
-    branch.change(dict.fromkeys, message="None", prefix="runs/")
+    branch.change(dict.fromkeys, message="None", paths=["runs/"])
     assert branch.read() == {}
     git(clone, "fetch", "--quiet")
     assert git(clone, "log", "--format=%s", "origin/open-runs").splitlines() == ["None"]
