@@ -10,6 +10,7 @@ from typing import Any
 EXECUTIONS: Mapping[str, str] = MappingProxyType(
     {
         "lepton": "launcher.configuration.lepton:Lepton",
+        "ray": "launcher.configuration.ray:RayExecution",
     }
 )
 
@@ -20,6 +21,7 @@ GROUPS: Mapping[str, Mapping[str, Mapping[str, Any]]] = MappingProxyType(
             "docker": {"type": "docker"},
             "process": {"type": "process"},
             "lepton": {"type": "lepton"},
+            "ray": {"type": "ray"},
         },
         "deployment": {
             "none": {"type": "none"},

@@ -14,6 +14,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationEr
 
 from catalog.errors import InvalidInput
 from catalog.nearest import did_you_mean
+from launcher.configuration.chosen_backend import settle
 from launcher.configuration.compose import Composed
 from launcher.configuration.docker_flags import size
 from launcher.configuration.groups import EXECUTIONS
@@ -181,6 +182,7 @@ def model_for(backend: str) -> type[RunConfig]:
 
 def validate(composed: Composed) -> RunConfig:
     """Raises InvalidInput with every mistake: its key path, the file it stands in, the nearest valid name."""
+    composed = settle(composed)
     execution = composed.data.get("execution")
     model = model_for(str(execution.get("type", ""))) if isinstance(execution, dict) else RunConfig
     try:

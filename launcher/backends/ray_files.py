@@ -1,0 +1,171 @@
+"""Where the files of a Ray job lie: laid on shared storage, or sent as packages; and copied back."""
+
+from __future__ import annotations
+
+import io
+import shutil
+import zipfile
+from collections.abc import Iterator, Mapping
+from pathlib import Path, PurePosixPath
+
+from catalog.errors import NotFound, Refused
+from launcher import run_directory as files
+from launcher.backends import ray_request
+from launcher.backends.docker_arguments import SERVER_FOLDER
+from launcher.backends.ray_api import MAX_UPLOAD, Cluster
+from launcher.backends.ray_request import Sent
+from launcher.jobs import JobHandle, JobPlan, RunPlan
+from launcher.packaging import SUFFIX
+from launcher.runtimes import code_folder
+
+# The earliest time that a zip file can hold: the same files make the same package.
+_LONG_AGO = (1980, 1, 1, 0, 0, 0)
+_SKIPPED = ("home", files.SECRETS, SERVER_FOLDER, files.SUBMITTING)
+
+
+def is_shared(handle: JobHandle) -> bool:
+    return bool(handle.settings.get("shared_dir"))
+
+
+def here(handle: JobHandle) -> Path:
+    """The job's folder on shared storage as this machine sees it."""
+    return _seen_here(handle.settings, handle.directory)
+
+
+def forget_secrets(handle: JobHandle) -> None:
+    if is_shared(handle):
+        for folder in (here(handle), here(handle) / SERVER_FOLDER):
+            (folder / files.SECRETS).unlink(missing_ok=True)
+
+
+def stage(cluster: Cluster, run: RunPlan, job: JobPlan, attempt: int, secrets: Mapping[str, str]) -> Sent:
+    """Everything that the job needs is there when this returns."""
+    if ray_request.shared(run):
+        sent = ray_request.build(run, job, attempt, secrets)
+        _lay(run, job, attempt, sent)
+    else:
+        sent = ray_request.build(run, job, attempt, secrets, _carried(run, job))
+        _send(cluster, run, job, sent)
+    if run.settings.get("working_dir"):
+        return _with_working_dir(cluster, sent)
+    return sent
+
+
+def copy(source: Path, destination: Path) -> None:
+    """What is there already and no older stays: collecting can be repeated and goes on where it stopped."""
+    if not source.is_dir() or source.resolve() == destination.resolve():
+        return
+    shutil.copytree(
+        source,
+        destination,
+        dirs_exist_ok=True,
+        symlinks=True,
+        ignore=lambda folder, _: _SKIPPED if Path(folder) == source else (),
+        copy_function=_copy_changed,
+    )
+
+
+def _copy_changed(source: str, target: str) -> str:
+    there, had = Path(source).stat(), Path(target)
+    if had.is_file() and not had.is_symlink():
+        kept = had.stat()
+        if (kept.st_size, kept.st_mtime_ns) == (there.st_size, there.st_mtime_ns):
+            return target
+    return str(shutil.copy2(source, target))
+
+
+def _seen_here(settings: Mapping[str, object], path: str) -> Path:
+    there, mounted = str(settings.get("shared_dir") or ""), settings.get("shared_dir_here")
+    if mounted and path.startswith(f"{there}/"):
+        return Path(str(mounted)) / path.removeprefix(f"{there}/")
+    return Path(path)
+
+
+def _lay(run: RunPlan, job: JobPlan, attempt: int, sent: Sent) -> None:
+    folder = _seen_here(run.settings, run.folder(job))
+    root = _seen_here(run.settings, ray_request.root(run))
+    if not root.is_dir():
+        raise NotFound(
+            f"the shared folder {root} is not on this machine",
+            hint="mount it, or say with execution.shared_dir_here where it is mounted here",
+        )
+    folder.mkdir(parents=True, exist_ok=True)
+    files.begin_attempt(folder, job, attempt)
+    for path, (content, mode) in sent.files.items():
+        target = folder / path
+        target.parent.mkdir(parents=True, exist_ok=True)
+        files.write_bytes(target, content, mode=mode)
+    if job.code:
+        target = _seen_here(run.settings, code_folder(ray_request.root(run), job))
+        archive = target.with_name(target.name + SUFFIX)
+        if not target.is_dir() and not archive.exists():
+            archive.parent.mkdir(parents=True, exist_ok=True)
+            files.write_bytes(archive, _archive(run, job).read_bytes())
+
+
+def _archive(run: RunPlan, job: JobPlan) -> Path:
+    return Path(run.directory) / files.CODE / f"{job.code}{SUFFIX}"
+
+
+def _carried(run: RunPlan, job: JobPlan) -> dict[str, tuple[bytes, int]]:
+    """Results of other jobs that this one reads, and what came back of its own earlier attempts."""
+    own = Path(run.directory) / job.directory / files.ARTIFACTS
+    found = {ray_request.own_path(name): path for name, path in _below(own)}
+    for directory in job.inputs.values():
+        other = Path(run.directory) / directory / files.ARTIFACTS
+        found |= {ray_request.input_path(directory, name): path for name, path in _below(other)}
+    total = sum(path.stat().st_size for path in found.values())
+    if total > MAX_UPLOAD:
+        raise Refused(
+            f"{total >> 20} MiB of results would have to be sent along with {job.task}, "
+            f"and Ray's API takes {MAX_UPLOAD >> 20}",
+            hint="set execution.shared_dir to a folder that the launcher and the nodes see",
+        )
+    return {name: (path.read_bytes(), 0o644) for name, path in found.items()}
+
+
+def _below(folder: Path) -> Iterator[tuple[str, Path]]:
+    for path in sorted(folder.rglob("*")) if folder.is_dir() else ():
+        if path.is_file() and not path.is_symlink():
+            yield str(PurePosixPath(path.relative_to(folder))), path
+
+
+def _send(cluster: Cluster, run: RunPlan, job: JobPlan, sent: Sent) -> None:
+    """A package that the cluster has already isn't sent again."""
+    assert sent.package is not None  # noqa: S101 # what isn't shared is sent
+    if sent.code_package:
+        name = f"{sent.code_package}.zip"
+        if not cluster.has_package(name):
+            archive = _archive(run, job)
+            cluster.upload(name, _zipped({archive.name: (archive.read_bytes(), 0o644)}))
+    if not cluster.has_package(f"{sent.package}.zip"):
+        cluster.upload(f"{sent.package}.zip", _zipped(sent.files))
+
+
+def _with_working_dir(cluster: Cluster, sent: Sent) -> Sent:
+    """A folder of this machine is sent; an address goes as it is."""
+    runtime_env = dict(sent.request["runtime_env"])
+    if "://" not in runtime_env["working_dir"]:
+        folder = Path(runtime_env["working_dir"])
+        if not folder.is_dir():
+            raise NotFound(f"execution.working_dir: no folder {folder}")
+        content = {
+            name: (path.read_bytes(), 0o755 if path.stat().st_mode & 0o100 else 0o644)
+            for name, path in _below(folder)
+            if ".git" not in PurePosixPath(name).parts
+        }
+        name = f"{ray_request.package_name(ray_request.content_digest(content))}.zip"
+        if not cluster.has_package(name):
+            cluster.upload(name, _zipped(content))
+        runtime_env["working_dir"] = f"gcs://{name}"
+    return Sent({**sent.request, "runtime_env": runtime_env}, sent.files, sent.package, sent.code_package)
+
+
+def _zipped(content: ray_request.Files) -> bytes:
+    made = io.BytesIO()
+    with zipfile.ZipFile(made, "w", zipfile.ZIP_DEFLATED) as archive:
+        for path, (data, mode) in sorted(content.items()):
+            member = zipfile.ZipInfo(path, _LONG_AGO)
+            member.external_attr, member.compress_type = mode << 16, zipfile.ZIP_DEFLATED
+            archive.writestr(member, data)
+    return made.getvalue()

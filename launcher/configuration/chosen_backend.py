@@ -1,0 +1,95 @@
+"""Other ways to say which backend a run uses, before a configuration is checked: `backend` and
+`execution_backend`, at the top or under `execution`, a name or a mapping with one.
+
+What only one backend means is that backend's module to read, which isn't imported for any other.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any
+
+from catalog.errors import InvalidInput
+from catalog.nearest import did_you_mean
+from launcher.backends.protocol import MODULES
+from launcher.configuration.compose import Composed
+
+KEYS = ("backend", "execution_backend")
+# What is the Ray backend, and what chooses none.
+RAY = frozenset({"ray", "kubernetes-ray", "ray-kubernetes"})
+NO_CHOICE = frozenset({"default", "none"})
+_SPACES = re.compile(r"[\s_-]+")
+
+
+def plain_name(name: object) -> str:
+    """`" Kubernetes_Ray "` as `kubernetes-ray`."""
+    return _SPACES.sub("-", str(name).strip().lower())
+
+
+def settle(composed: Composed) -> Composed:
+    """The configuration with one `execution.type`, and a backend's settings under `execution`. Raises
+    InvalidInput with every mistake."""
+    data = composed.data
+    execution = data.get("execution") or {}
+    if not isinstance(execution, Mapping) or not _concerned(data, execution):
+        return composed
+    problems: list[str] = []
+    name, settings = _chosen(data, execution, problems)
+    if problems:
+        raise InvalidInput("the configuration has mistakes:", problems)
+    own = {key: value for key, value in execution.items() if key not in KEYS}
+    rest = {key: value for key, value in data.items() if key not in (*KEYS, "execution")}
+    own_type = plain_name(own.get("type", ""))
+    if name in RAY or own_type in RAY or data.get("with_ray") or own.get("with_ray"):
+        from launcher.configuration import ray_shapes  # noqa: PLC0415 # only for Ray
+
+        return replace(composed, data=ray_shapes.settle(rest, own, settings, chosen=name is not None))
+    for place in (rest, own):
+        place.pop("with_ray", None)
+    if name is not None:
+        own |= {"type": name, **settings}
+    return replace(composed, data={**rest, **({"execution": own} if own else {})})
+
+
+def _concerned(data: Mapping[str, Any], execution: Mapping[str, Any]) -> bool:
+    keys = (*KEYS, "with_ray")
+    return (
+        any(key in place for place in (data, execution) for key in keys)
+        or plain_name(execution.get("type", "")) in RAY
+    )
+
+
+def _chosen(
+    data: Mapping[str, Any], execution: Mapping[str, Any], problems: list[str]
+) -> tuple[str | None, dict[str, Any]]:
+    """The backend's plain name (None where none is chosen) and what is said beside it."""
+    found: dict[str, str] = {}
+    settings: dict[str, Any] = {}
+    for prefix, place in (("", data), ("execution.", execution)):
+        for key in KEYS:
+            if place.get(key) is None:
+                continue
+            where, value = f"{prefix}{key}", place[key]
+            name = value
+            if isinstance(value, Mapping):
+                settings |= {k: v for k, v in value.items() if k not in ("name", "type")}
+                name = value.get("name", value.get("type"))
+            if name is None or isinstance(name, list | Mapping):
+                problems.append(f"{where}.name: says which backend it is; there are {_known()}")
+            elif plain_name(name) not in (*MODULES, *RAY, *NO_CHOICE):
+                near = did_you_mean(plain_name(name), (*MODULES, *RAY))
+                problems.append(f"{where}: no backend {name!r}{near}; there are {_known()}")
+            else:
+                found[where] = plain_name(name)
+    names = {"ray" if name in RAY else name for name in found.values()}
+    if len(names) > 1:
+        said = ", ".join(f"{where} says {name!r}" for where, name in found.items())
+        problems.append(f"one backend at a time: {said}")
+    (name,) = names if len(names) == 1 else (None,)
+    return (None if name in NO_CHOICE else name), settings
+
+
+def _known() -> str:
+    return ", ".join(sorted({*MODULES, *RAY, *NO_CHOICE}))
