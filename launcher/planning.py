@@ -47,14 +47,15 @@ def plan_run(
     run_id: str,
     directory: Path,
     keys: Keys = NO_KEYS,
+    first: int = 0,
 ) -> Planned:
     """The plan, what its owner should know, and the code that it ships.
 
     `environ` is asked whether names are set, nothing else of it is kept. `directory` is the run's, absolute.
-    `keys` says which key may be sent where. Raises InvalidInput with every problem, Refused with every key
+    `keys` says which key may be sent where; `first` is the number of the first job. Raises InvalidInput with every problem, Refused with every key
     that would go elsewhere.
     """
-    planner = _Planner(catalog, config, environ, run_id, directory, keys)
+    planner = _Planner(catalog, config, environ, run_id, directory, keys, first)
     jobs = planner.jobs()
     if planner.problems:
         raise InvalidInput("this run can't be planned:", list(dict.fromkeys(planner.problems)))
@@ -94,6 +95,7 @@ class _Planner:
     run_id: str
     directory: Path
     keys: Keys = NO_KEYS
+    first: int = 0
     problems: list[str] = field(default_factory=list)
     astray: list[str] = field(default_factory=list)
     warnings: list[str] = field(default_factory=list)
@@ -137,7 +139,7 @@ class _Planner:
             for number, task in enumerate(tasks):
                 place = f"evaluation.tasks[{number}] ({task.name})"
                 try:
-                    jobs.append(self._job(target.api_endpoint, task, place, len(jobs)))
+                    jobs.append(self._job(target.api_endpoint, task, place, self.first + len(jobs)))
                     names.append((target.api_endpoint.model_id or "", task))
                 except EvaldockError as error:
                     hint = f" ({error.hint})" if error.hint else ""
