@@ -41,6 +41,7 @@ ALIASES: Mapping[str, str] = MappingProxyType(
     {
         "executor": "type",
         "backend": "type",
+        "execution_backend": "type",
         "remote_job_dir": "output_dir",
         "container_mounts": "mounts",
         "gpus_per_node": "gpus",
@@ -50,6 +51,8 @@ ALIASES: Mapping[str, str] = MappingProxyType(
         "identity": "ssh_key_path",
     }
 )
+# The first of these that a profile says is its backend; beside Ray, `executor` is what Ray is started in.
+_BACKEND = ("type", "backend", "execution_backend", "executor")
 # Parts of a run configuration, which a profile may hold as they are.
 SECTIONS = ("execution", "deployment", "target", "evaluation")
 # A profile's own keys, beside sections and settings of `execution`.
@@ -105,7 +108,8 @@ def load(name: str, environ: Mapping[str, str] = os.environ, *, start: Path | No
 def of_file(file: EnvFile, name: str) -> Profile:
     """As `load`, from a file that has been read."""
     chain = _chain(file, name)
-    reader = _Reader(file, _fields(file, chain))
+    backend = _selected(file, chain)
+    reader = _Reader(file, _fields(backend), within="ray" in backend.lower())
     data: dict[str, Any] = {}
     places: dict[Path_, str] = {}
     for each in reversed(chain):
@@ -136,15 +140,15 @@ def problems(profile: Profile) -> list[str]:
     there is a run; complete lines."""
     if profile.backend is None or "${" in repr(profile.layer.data):
         return []
-    if profile.backend.strip().lower() not in MODULES:
-        near = did_you_mean(profile.backend, MODULES)
-        place = profile.layer.place(("execution", "type"))
-        return [f"{place}: no backend {profile.backend!r}{near}; there are {', '.join(sorted(MODULES))}"]
     try:
-        validate(Composed(dict(profile.layer.data), (profile.layer,)))
+        backend = validate(Composed(dict(profile.layer.data), (profile.layer,))).execution.backend
         keys(profile)
     except InvalidInput as error:
         return list(error.problems)
+    if backend.strip().lower() not in MODULES:
+        near = did_you_mean(backend, MODULES)
+        place = profile.layer.place(("execution", "type"))
+        return [f"{place}: no backend {backend!r}{near}; there are {', '.join(sorted(MODULES))}"]
     return []
 
 
@@ -165,7 +169,8 @@ def keys(profile: Profile | None, environ: Mapping[str, str] = os.environ) -> Ke
     own: dict[Address, Binding] = {}
     for name in reversed(profile.chain if profile else ()):
         own |= {binding.address: binding for binding in by_profile[name]}
-    beside = profile.secrets if profile else ()
+    wandb = (profile.wandb if profile else file.section("wandb")).get("api_key_name")
+    beside = (*(profile.secrets if profile else ()), *([wandb] if isinstance(wandb, str) else []))
     everybody = tuple(binding for bindings in by_profile.values() for binding in bindings)
     return Keys(own=tuple(own.values()), others=everybody, beside=frozenset(beside), required=required)
 
@@ -232,25 +237,33 @@ def _available(file: EnvFile) -> str:
     return f"there are: {', '.join(file.profiles) or 'none'}"
 
 
-def _fields(file: EnvFile, chain: Sequence[str]) -> frozenset[str]:
-    """Settings that the profile's backend has."""
-    for name in chain:
-        table = file.tables[name]
-        nested = table.get("execution")
-        for holder in (table, nested if isinstance(nested, dict) else {}):
-            for key in ("type", "executor", "backend"):
-                if isinstance(holder.get(key), str):
-                    model = model_for(holder[key]).model_fields["execution"].annotation
-                    return frozenset(getattr(model, "model_fields", {}))
-    return frozenset(getattr(model_for("").model_fields["execution"].annotation, "model_fields", {}))
+def _holders(file: EnvFile, name: str) -> tuple[Mapping[str, Any], ...]:
+    """Where a profile can have settings of `execution`."""
+    nested = file.tables[name].get("execution")
+    return (file.tables[name], nested if isinstance(nested, dict) else {})
+
+
+def _selected(file: EnvFile, chain: Sequence[str]) -> str:
+    """The backend as the nearest profile says it; empty where none does."""
+    holders = [holder for name in chain for holder in _holders(file, name)]
+    said = (holder.get(key) for key in _BACKEND for holder in holders)
+    return next((name for name in said if isinstance(name, str)), "")
+
+
+def _fields(backend: str) -> frozenset[str]:
+    """The backend's settings."""
+    model = model_for(backend).model_fields["execution"].annotation
+    return frozenset(getattr(model, "model_fields", {}))
 
 
 @dataclass(slots=True)
 class _Reader:
-    """One table after the other into one spelling; collects what is wrong."""
+    """One table after the other into one spelling; collects what is wrong. `within`: `executor` is what
+    the backend is started in."""
 
     file: EnvFile
     fields: frozenset[str]
+    within: bool = False
     problems: list[str] = field(default_factory=list)
 
     def table(self, name: str) -> tuple[dict[str, Any], dict[Path_, str]]:
@@ -283,7 +296,7 @@ class _Reader:
                     self._wrong(at, f"expected a table, got {value!r:.80}")
                 elif key == "execution":
                     for setting, inner in value.items():
-                        yield (*at, setting), ("execution", self._spelt(setting)), inner
+                        yield (*at, setting), ("execution", self._spelt(setting, inner)), inner
                 else:
                     yield at, (key,), value
             elif key in ("description", "image", "container", "container_image"):
@@ -296,10 +309,12 @@ class _Reader:
                 else:
                     yield at, ("secrets",), value
             else:
-                yield at, ("execution", self._spelt(key)), value
+                yield at, ("execution", self._spelt(key, value)), value
 
-    def _spelt(self, key: str) -> str:
-        return key if key in self.fields else ALIASES.get(key, key)
+    def _spelt(self, key: str, value: Any) -> str:
+        kept = key in self.fields or (key == "executor" and self.within)
+        # A backend can stand there with its settings, too.
+        return key if kept or (key in _BACKEND and not isinstance(value, str)) else ALIASES.get(key, key)
 
     def _variables(self, at: Path_, value: Any, *, literal: bool) -> dict[str, str]:
         """In `env` a plain text is the value; in `env_vars` it is a variable's name, as in configurations."""

@@ -10,7 +10,7 @@ from typing import Any
 
 from catalog.normal_form import merge
 
-JOINED = (("execution", "mounts"), ("deployment", "mounts"))
+JOINED = (("execution", "mounts"), ("execution", "container_mounts"), ("deployment", "mounts"))
 # Each by all of its names: who asks for `gpus` doesn't want the profile's `gpus_per_node`.
 KEPT = (
     ("execution", ("gpus", "gpus_per_node")),
