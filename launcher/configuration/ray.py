@@ -105,8 +105,8 @@ class RayExecution(Execution):
             ]
         if secrets and not self.shared_dir:
             return [
-                f"execution: {named} can't be handed to a Ray node safely; write runtime:NAME for what is set "
-                "on the nodes, set shared_dir for a file that only its owner can read, or opt in with "
+                f"execution: {named} can't be handed to a Ray node safely; write runtime:NAME for what is "
+                "set on the nodes, set shared_dir for a file that only its owner can read, or opt in with "
                 "forward_secrets: runtime_env"
             ], []
         return [], []
