@@ -27,6 +27,23 @@ _URL = re.compile(
 )
 _VAGUE = re.compile(r"%(?:2e|2f|5c|00)|//", re.IGNORECASE)
 _PERCENT = re.compile(r"%(?![0-9A-Fa-f]{2})")
+# Settings by which somebody could have a job's secrets read or sent by another program.
+_HOW = frozenset(
+    (
+        *("env_vars", "required_env_vars", "docker_args", "mounts", "container_mounts", "network", "user"),
+        *(
+            "container",
+            "image",
+            "deployment",
+            "command",
+            "adapter_config",
+            "sbatch_args",
+            "hostname",
+            "volumes",
+        ),
+        *("dashboard_url", "endpoint", "ray_endpoint", "jobs_api_url", "output_dir", "workspace", "api_url"),
+    )
+)
 _USER = re.compile(r"(?<=://)[^/?#@]*@")
 
 
@@ -151,6 +168,18 @@ def refusals(
         elif keys.required:
             lines += _unbound(keys, secret)
     return [f"{place}: {line}" for line in lines]
+
+
+def check_overrides(overrides: Iterable[str]) -> None:
+    """With `required`: who may only say what is run must not change how, or a job's secrets could be had by
+    another command, image, folder or network. Raises Refused."""
+    wrong = [text for text in overrides if _HOW & set(re.split(r"[^\w]+", text))]
+    if wrong:
+        listed = "".join(f"\n  - {text.partition('=')[0]!r:.200}" for text in wrong)
+        raise Refused(
+            f"with {VARIABLE}, overrides change no images, commands, variables, folders or networks:{listed}",
+            hint="put it into the configuration or the profile",
+        )
 
 
 def refused(lines: Iterable[str]) -> Refused:

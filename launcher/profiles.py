@@ -108,8 +108,8 @@ def load(name: str, environ: Mapping[str, str] = os.environ, *, start: Path | No
 def of_file(file: EnvFile, name: str) -> Profile:
     """As `load`, from a file that has been read."""
     chain = _chain(file, name)
-    backend = _selected(file, chain)
-    reader = _Reader(file, _fields(backend), within="ray" in backend.lower())
+    key, backend = _selected(file, chain)
+    reader = _Reader(file, _fields(backend), within=key != "executor" and "ray" in backend.lower())
     data: dict[str, Any] = {}
     places: dict[Path_, str] = {}
     for each in reversed(chain):
@@ -243,11 +243,14 @@ def _holders(file: EnvFile, name: str) -> tuple[Mapping[str, Any], ...]:
     return (file.tables[name], nested if isinstance(nested, dict) else {})
 
 
-def _selected(file: EnvFile, chain: Sequence[str]) -> str:
-    """The backend as the nearest profile says it; empty where none does."""
-    holders = [holder for name in chain for holder in _holders(file, name)]
-    said = (holder.get(key) for key in _BACKEND for holder in holders)
-    return next((name for name in said if isinstance(name, str)), "")
+def _selected(file: EnvFile, chain: Sequence[str]) -> tuple[str, str]:
+    """The key that says the backend, and the backend, of the nearest profile that has any; else empty."""
+    for name in chain:
+        for holder in _holders(file, name):
+            for key in _BACKEND:
+                if isinstance(holder.get(key), str):
+                    return key, holder[key]
+    return "", ""
 
 
 def _fields(backend: str) -> frozenset[str]:

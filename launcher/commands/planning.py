@@ -10,7 +10,7 @@ from typing import Any
 
 from catalog.errors import Refused, UsageError
 from catalog.opening import open_catalog
-from launcher import run_id, surroundings
+from launcher import key_binding, run_id, surroundings
 from launcher.configuration.compose import Layer, find
 from launcher.configuration.model import validate
 from launcher.planning import Planned, plan_run
@@ -36,6 +36,8 @@ def plan(
     around = surroundings.of(profile, kind="tasks", run={"id": identity}, dry_run=dry_run)
     file = find(config_dir, config_name) if config_name else None
     composed = around.compose(file, overrides, extra=_layers(tasks, options))
+    if around.keys.required:
+        key_binding.check_overrides(overrides)
     config = validate(composed)
     settled = around.settled(composed, config.execution, dry_run=dry_run)
     if settled is not composed:
