@@ -52,8 +52,8 @@ def plan_run(
     """The plan, what its owner should know, and the code that it ships.
 
     `environ` is asked whether names are set, nothing else of it is kept. `directory` is the run's, absolute.
-    `keys` says which key may be sent where; `first` is the number of the first job. Raises InvalidInput with every problem, Refused with every key
-    that would go elsewhere.
+    `keys` says which key may be sent where; `first` is the number of the first job. Raises InvalidInput with
+    every problem, Refused with every key that would go elsewhere.
     """
     planner = _Planner(catalog, config, environ, run_id, directory, keys, first)
     jobs = planner.jobs()
