@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from catalog.errors import Refused, UsageError
+from catalog.models import Catalog
 from catalog.opening import open_catalog
 from launcher import key_binding, run_id, surroundings
 from launcher.configuration.compose import Layer, find
@@ -42,13 +43,7 @@ def plan(
     settled = around.settled(composed, config.execution, dry_run=dry_run)
     if settled is not composed:
         config = validate(settled)
-    catalog = open_catalog(catalog_dir)
-    if catalog.problems and not os.environ.get("EVALDOCK_ALLOW_UNVERIFIED"):
-        raise Refused(
-            "the catalog does not verify, so a run of it could not be traced",
-            place=catalog.root,
-            hint="run `evaldock sync`; EVALDOCK_ALLOW_UNVERIFIED=1 runs it all the same",
-        )
+    catalog = verified_catalog(catalog_dir)
     own = None if config.execution.remote else config.execution.output_dir
     parent = output_dir or Path(own or DEFAULT_OUTPUT)
     planned = plan_run(
@@ -60,6 +55,18 @@ def plan(
         keys=around.keys,
     )
     return replace(planned, config=settled.data)
+
+
+def verified_catalog(catalog_dir: Path | None) -> Catalog:
+    """Raises Refused for one that doesn't verify."""
+    catalog = open_catalog(catalog_dir)
+    if catalog.problems and not os.environ.get("EVALDOCK_ALLOW_UNVERIFIED"):
+        raise Refused(
+            "the catalog does not verify, so a run of it could not be traced",
+            place=catalog.root,
+            hint="run `evaldock sync`; EVALDOCK_ALLOW_UNVERIFIED=1 runs it all the same",
+        )
+    return catalog
 
 
 def _layers(tasks: Sequence[str], options: Mapping[str, Any]) -> list[Layer]:
