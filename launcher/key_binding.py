@@ -170,16 +170,27 @@ def refusals(
     return [f"{place}: {line}" for line in lines]
 
 
-def check_overrides(overrides: Iterable[str]) -> None:
-    """With `required`: who may only say what is run must not change how, or a job's secrets could be had by
-    another command, image, folder or network. Raises Refused."""
-    wrong = [text for text in overrides if _HOW & set(re.split(r"[^\w]+", text))]
+def check_overrides(overrides: Iterable[tuple[str, Mapping[str, Any]]]) -> None:
+    """`overrides` are their texts and what they set. With `required`, who may say what is run must not change
+    how, or another command, image, folder or network could have a job's secrets. Raises Refused."""
+    wrong = [text for text, data in overrides if _HOW & set(_words(data))]
     if wrong:
         listed = "".join(f"\n  - {text.partition('=')[0]!r:.200}" for text in wrong)
         raise Refused(
             f"with {VARIABLE}, overrides change no images, commands, variables, folders or networks:{listed}",
             hint="put it into the configuration or the profile",
         )
+
+
+def _words(data: Any) -> Iterator[str]:
+    """Every part of every key."""
+    if isinstance(data, Mapping):
+        for key, value in data.items():
+            yield from str(key).split(".")
+            yield from _words(value)
+    elif isinstance(data, list | tuple):
+        for value in data:
+            yield from _words(value)
 
 
 def refused(lines: Iterable[str]) -> Refused:

@@ -38,7 +38,8 @@ def plan(
     file = find(config_dir, config_name) if config_name else None
     composed = around.compose(file, overrides, extra=_layers(tasks, options))
     if around.keys.required:
-        key_binding.check_overrides(overrides)
+        given = composed.layers[len(composed.layers) - len(overrides) :]
+        key_binding.check_overrides([(layer.name, layer.data) for layer in given])
     config = validate(composed)
     settled = around.settled(composed, config.execution, dry_run=dry_run)
     if settled is not composed:
