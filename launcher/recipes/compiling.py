@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from catalog.errors import InvalidInput, NotFound
+from launcher import key_binding
 from launcher.configuration.compose import Composed, Layer, find
 from launcher.configuration.model import RunConfig, model_for, validate
 from launcher.recipes.runspec import Runspec
@@ -57,10 +58,18 @@ def compile_recipe(
     """
     within = _for_recipes(around)
     composed = within.compose(configuration_file(spec, name), overrides, extra=layers)
+    check_overrides(composed, overrides, within)
     reader = _Reader(spec, within)
     compiled = reader.read(composed)
     settled = within.settled(composed, compiled.how.execution, dry_run=dry_run)
     return compiled if settled is composed else reader.read(settled)
+
+
+def check_overrides(composed: Composed, overrides: Sequence[str], around: Surroundings) -> None:
+    """Raises Refused where keys must be bound, and an override could lead them elsewhere."""
+    if around.keys.required:
+        given = composed.layers[len(composed.layers) - len(overrides) :]
+        key_binding.check_overrides([(layer.name, layer.data) for layer in given])
 
 
 def configuration_file(spec: Runspec, name: str | None) -> Path | None:

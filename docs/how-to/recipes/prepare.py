@@ -1,0 +1,31 @@
+# /// script
+# requires-python = ">=3.11"
+# dependencies = []
+#
+# [tool.runspec]
+# name = "example/prepare"
+# docs = "Makes sums to be solved: results/items.jsonl."
+#
+# [tool.runspec.run]
+# launch = "python"
+#
+# [tool.runspec.config]
+# default = "prepare"
+# ///
+import json
+import os
+import random
+import sys
+from pathlib import Path
+
+config = json.loads(Path(os.environ["EVALDOCK_CONFIG"]).read_text())
+chance = random.Random(config["seed"])
+items = []
+for number in range(config["count"]):
+    left, right = chance.randint(1, 99), chance.randint(1, 99)
+    items.append({"id": number, "question": f"{left} + {right}", "answer": left + right})
+
+lines = "".join(f"{json.dumps(item)}\n" for item in items)
+(Path(os.environ["EVALDOCK_RESULTS"]) / "items.jsonl").write_text(lines)
+# For whoever reads from a pipe.
+sys.stdout.write(lines)
