@@ -49,6 +49,10 @@ class Branch:
     remote: str = "origin"
     environ: Mapping[str, str] = field(default_factory=lambda: dict(os.environ))
 
+    def exists(self) -> bool:
+        with self._scratch() as git:
+            return git.tip(self.name) is not None
+
     def read(self, *paths: str) -> dict[str, bytes]:
         """The files at or below `paths` (none given: all of them); none where there is no such branch."""
         with self._scratch() as git:
@@ -117,13 +121,16 @@ class _Scratch:
         self._git("init", "--quiet", "--bare", ".")
         self.environ["GIT_INDEX_FILE"] = str(folder / "evaldock-index")
 
-    def fetch(self, branch: str) -> str | None:
-        """The branch's newest commit; None for no such branch."""
+    def tip(self, branch: str) -> str | None:
         ref = f"refs/heads/{branch}"
         listed = self._reach("ls-remote", "--", self.address, ref)
-        tip = next((line.split("\t")[0] for line in listed.splitlines() if line.endswith(f"\t{ref}")), None)
-        if tip is None:
+        return next((line.split("\t")[0] for line in listed.splitlines() if line.endswith(f"\t{ref}")), None)
+
+    def fetch(self, branch: str) -> str | None:
+        """The branch's newest commit; None for no such branch."""
+        if self.tip(branch) is None:
             return None
+        ref = f"refs/heads/{branch}"
         self._reach("fetch", "--quiet", "--no-tags", "--depth=1", "--", self.address, f"+{ref}:{_AT}")
         # What came, not what was listed: the branch may have moved in between.
         return self._git("rev-parse", "--verify", _AT).strip()

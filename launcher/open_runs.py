@@ -30,13 +30,16 @@ _NAME = re.compile(r"runs/([a-z0-9]{16})\.json")
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Kept:
     """`catalog` is its folder below the repository's top. `publish` is none, commit or pull-request, `branch`
-    where to. `deadline` is how many seconds the run may take. `origin` are the variables of the workflow that
-    began it, for its records. Held by `holder` until `until` (seconds since the epoch)."""
+    where to. `minimums` and `baseline` make up its gate. `deadline` is how many seconds the run may take.
+    `origin` are the variables of the workflow that began it, for its records. Held by `holder` until `until`
+    (seconds since the epoch)."""
 
     catalog: str
     publish: str
     branch: str
     partial: bool = False
+    minimums: tuple[str, ...] = ()
+    baseline: str = ""
     deadline: float | None = None
     origin: Mapping[str, str] = field(default_factory=dict)
     cancelled: bool = False
@@ -123,6 +126,11 @@ def settle(
     return lost
 
 
+def close(branch: Branch, run_id: str) -> None:
+    """Whoever holds it."""
+    branch.change(dict.fromkeys, message=_settled({run_id}), paths=[_path(run_id)])
+
+
 def _settled(closed: set[str]) -> str:
     return f"Close {', '.join(sorted(closed))}" if closed else "Look after runs"
 
@@ -142,6 +150,7 @@ def _parsed(present: Mapping[str, bytes]) -> tuple[list[OpenRun], list[str]]:
 
 def _open_run(run_id: str, data: Any) -> OpenRun:
     kept = Kept(**data.pop("kept"))
+    kept = dataclasses.replace(kept, minimums=tuple(map(str, kept.minimums)), origin=dict(kept.origin))
     if data["plan"]["run_id"] != run_id:
         raise ValueError("it is the handle of another run")
     for path in (kept.catalog, *(job["directory"] for job in data["plan"]["jobs"])):

@@ -1,4 +1,4 @@
-"""Published records sent to a repository's branch, or proposed to it, from wherever a run was looked after."""
+"""Records sent to a branch of their repository, or proposed to it, from wherever a run was looked after."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def to_branch(root: Path, folder: str, made: Made, branch: Branch) -> Sent:
 
 
 def as_pull_request(
-    root: Path, folder: str, made: Made, branch: Branch, head: str, github: Repository
+    root: Path, folder: str, made: Made, branch: Branch, *, head: str, github: Repository
 ) -> Sent:
     """Commits the records to the branch `head`, on top of `branch`, and asks to merge it."""
     files, records = _files(root, folder, made)

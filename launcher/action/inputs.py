@@ -1,0 +1,176 @@
+"""The inputs of the actions, read from their variables and checked all at once, before anything happens."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from catalog.errors import InvalidInput, UsageError
+from launcher import open_runs
+from launcher.commands.options import seconds
+
+PREFIX = "EVALDOCK_INPUT_"
+PUBLISH = ("none", "commit", "pull-request")
+# Neither an option nor an override, and no recipe's file.
+_TASK = re.compile(r"(?!-)(?!.*\.py$)[^=\s/]+")
+_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunInputs:
+    tasks: tuple[str, ...]
+    config: Path | None
+    profile: str
+    models: tuple[str, ...]
+    url: str
+    key_name: str
+    overrides: tuple[str, ...]
+    backend: str
+    limit: str
+    catalog: Path | None
+    detach: bool
+    deadline: float | None
+    publish: str
+    branch: str
+    partial: bool
+    runs_branch: str
+    minimums: tuple[str, ...]
+    baseline: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CollectInputs:
+    runs_branch: str
+
+
+class _Reader:
+    def __init__(self, environ: Mapping[str, str]) -> None:
+        self.environ = environ
+        self.problems: list[str] = []
+
+    def text(self, name: str) -> str:
+        value = self.environ.get(PREFIX + name.upper().replace("-", "_"), "").strip()
+        if not value.isprintable():
+            self.problems.append(f"{name}: one line is expected, without control characters")
+        return value
+
+    def lines(self, name: str) -> tuple[str, ...]:
+        value = self.environ.get(PREFIX + name.upper().replace("-", "_"), "")
+        found = tuple(line.strip() for line in value.splitlines() if line.strip())
+        if not all(line.isprintable() for line in found):
+            self.problems.append(f"{name}: control characters are not expected")
+        return found
+
+    def words(self, name: str) -> tuple[str, ...]:
+        return tuple(word for line in self.lines(name) for word in re.split(r"[\s,]+", line) if word)
+
+    def flag(self, name: str) -> bool:
+        value = self.text(name).lower()
+        if value not in ("", "true", "false"):
+            self.problems.append(f"{name}: expected true or false, got {value!r:.80}")
+        return value == "true"
+
+    def choice(self, name: str, known: tuple[str, ...]) -> str:
+        value = self.text(name) or known[0]
+        if value not in known:
+            self.problems.append(f"{name}: expected {', '.join(known)}, got {value!r:.80}")
+        return value
+
+    def branch(self, name: str, default: str) -> str:
+        """By the rules of git-check-ref-format that keep a name from being anything else."""
+        value = self.text(name) or default
+        wrong = not value or value.startswith(("-", "/")) or value.endswith(("/", ".lock", "."))
+        if wrong or ".." in value or "@{" in value or re.search(r"[\s~^:?*\[\\]|//", value):
+            self.problems.append(f"{name}: not the name of a branch: {value!r:.80}")
+        return value
+
+    def folder(self, name: str) -> Path | None:
+        value = self.text(name)
+        return Path(value) if value else None
+
+    def span(self, name: str) -> float | None:
+        value = self.text(name)
+        try:
+            return seconds(value) if value else None
+        except UsageError as error:
+            self.problems.append(f"{name}: {error.message}; {error.hint}")
+            return None
+
+    def done(self) -> None:
+        if self.problems:
+            raise InvalidInput("the action's inputs can't be what was meant:", self.problems)
+
+
+def read_run(environ: Mapping[str, str]) -> RunInputs:
+    """Raises InvalidInput with everything that is wrong."""
+    read = _Reader(environ)
+    made = RunInputs(
+        tasks=read.words("tasks"),
+        config=read.folder("config"),
+        profile=read.text("profile"),
+        models=read.lines("model-id"),
+        url=read.text("url"),
+        key_name=read.text("api-key-name"),
+        overrides=read.lines("overrides"),
+        backend=read.text("backend"),
+        limit=read.text("limit"),
+        catalog=read.folder("catalog"),
+        detach=read.choice("mode", ("wait", "detach")) == "detach",
+        deadline=read.span("deadline"),
+        publish=read.choice("publish", PUBLISH),
+        branch=read.branch("branch", _own_branch(environ))
+        if read.text("publish") not in ("", "none")
+        else "",
+        partial=read.flag("partial"),
+        runs_branch=read.branch("runs-branch", open_runs.BRANCH),
+        minimums=read.lines("gate"),
+        baseline=read.text("no-worse-than"),
+    )
+    _check(made, environ, read.problems)
+    read.done()
+    return made
+
+
+def read_collect(environ: Mapping[str, str]) -> CollectInputs:
+    read = _Reader(environ)
+    made = CollectInputs(runs_branch=read.branch("runs-branch", open_runs.BRANCH))
+    read.done()
+    return made
+
+
+def _own_branch(environ: Mapping[str, str]) -> str:
+    """Of the workflow; a tag or a pull request has none to publish to."""
+    return environ.get("GITHUB_REF_NAME", "") if environ.get("GITHUB_REF_TYPE") == "branch" else ""
+
+
+def _check(made: RunInputs, environ: Mapping[str, str], problems: list[str]) -> None:
+    if not made.tasks and made.config is None:
+        problems.append("tasks: nothing to run; name tasks, or a configuration with `config`")
+    problems += [
+        f"tasks: not a task's name: {task!r:.80}" for task in made.tasks if not _TASK.fullmatch(task)
+    ]
+    if made.key_name and not _NAME.fullmatch(made.key_name):
+        # Not repeated: it may be the key itself.
+        problems.append("api-key-name: expected the name of a variable, never the key")
+    elif made.key_name and not environ.get(made.key_name):
+        problems.append(
+            f"api-key-name: the variable {made.key_name} is empty; "
+            f"give it to the step: `env: {{{made.key_name}: ${{{{ secrets.{made.key_name} }}}}}}`"
+        )
+    if made.limit:
+        try:
+            float(made.limit)
+        except ValueError:
+            problems.append(f"limit: expected a number, got {made.limit!r:.80}")
+    problems += [
+        f"overrides: expected KEY=VALUE, got {line!r:.80}"
+        for line in made.overrides
+        if "=" not in line or line.startswith(("-", "="))
+    ]
+    if made.config is not None and not made.config.is_file():
+        problems.append(f"config: no such file: {str(made.config)!r:.200}")
+    hosted = environ.get("RUNNER_ENVIRONMENT") == "github-hosted"
+    if made.detach and hosted and made.backend in ("process", "docker", "local"):
+        problems.append(f"mode: jobs on {made.backend} end with the runner; detach needs another backend")
