@@ -32,7 +32,7 @@ def open_registry(environ: Mapping[str, str] = os.environ) -> Registry:
 def location(environ: Mapping[str, str] = os.environ) -> tuple[str, Mapping[str, Any]]:
     """The registry's URL and the options of its file system."""
     if chosen := environ.get(VARIABLE):
-        return chosen, {}
+        return chosen if "://" in chosen else _absolute(Path(), chosen), {}
     found = env_file.load(environ)
     section = found.section("artifacts") if found else {}
     if found is None or not section:
@@ -49,8 +49,13 @@ def location(environ: Mapping[str, str] = os.environ) -> tuple[str, Mapping[str,
         raise UsageError("artifacts.options: expected a table", place=place)
     if backend == "file":
         # Relative to env.toml, wherever the command is given.
-        return str(found.path.resolve().parent / Path(root.removeprefix("file://")).expanduser()), options
+        return _absolute(found.path.parent, root.removeprefix("file://")), options
     return (root if "://" in root else f"{backend}://{root}"), options
+
+
+def _absolute(folder: Path, path: str) -> str:
+    """Links stay as they are: other machines may have them, and not what they lead to here."""
+    return os.path.abspath(folder / Path(path).expanduser())  # noqa: PTH100 # resolve() follows links
 
 
 def resolve(name: str, field: str | None = None, *, environ: Mapping[str, str] = os.environ) -> str:
