@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime
+import difflib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from types import MappingProxyType
@@ -145,8 +146,8 @@ class Reader:
                     self._wrong(at, f"expected a list of names, got {value!r:.80}")
                 else:
                     yield at, ("secrets",), value
-            elif key not in self.fields and key not in ALIASES and (near := did_you_mean(key, OWN)):
-                self._wrong(at, f"unknown key{near}")
+            elif key not in self.fields and (meant := difflib.get_close_matches(key, OWN, 1, 0.8)):
+                self._wrong(at, f"unknown key; did you mean {meant[0]!r}?")
             else:
                 yield at, ("execution", self._spelt(key, value)), value
 
