@@ -20,6 +20,7 @@ MODULES: Mapping[str, str] = MappingProxyType(
         "process": "launcher.backends.process",
         "docker": "launcher.backends.docker",
         "local": "launcher.backends.docker",
+        "slurm": "launcher.backends.slurm",
         "ray": "launcher.backends.ray",
         "lepton": "launcher.backends.lepton",
     }

@@ -11,6 +11,7 @@ EXECUTIONS: Mapping[str, str] = MappingProxyType(
     {
         "lepton": "launcher.configuration.lepton:Lepton",
         "ray": "launcher.configuration.ray:RayExecution",
+        "slurm": "launcher.configuration.slurm:SlurmExecution",
     }
 )
 
@@ -20,6 +21,7 @@ GROUPS: Mapping[str, Mapping[str, Mapping[str, Any]]] = MappingProxyType(
             "local": {"type": "docker"},
             "docker": {"type": "docker"},
             "process": {"type": "process"},
+            "slurm": {"type": "slurm"},
             "lepton": {"type": "lepton"},
             "ray": {"type": "ray"},
         },

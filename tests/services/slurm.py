@@ -57,7 +57,7 @@ SlurmdTimeout=6
 HealthCheckInterval=0
 InactiveLimit=0
 KillWait=3
-MinJobAge=10
+MinJobAge=2
 BatchStartTimeout=30
 SchedulerParameters=sched_interval=1,bf_interval=1,sched_min_interval=0
 PreemptType=preempt/partition_prio
@@ -150,7 +150,7 @@ def start_slurm(shared: Shared, folder: Path) -> dict[str, Any]:
         raise Unavailable("starting a Slurm cluster needs root")
     for name in ("slurmctld", "slurmdbd", "mariadbd", "munged", "slurmd", "sacctmgr"):
         need(shared, name, packages=PACKAGES)
-    given = {
+    given: dict[str, Any] = {
         "folder": folder,
         "cluster": f"evaldock{shared.owner}",
         "host": socket.gethostname().partition(".")[0],

@@ -1,0 +1,360 @@
+"""What is asked of a cluster's head node: shell texts, each run in one go, and how their answers are read.
+
+All names stand quoted in the texts, which travel on standard input. The answers hold what jobs wrote, so
+that each line says in its first word what it is, and nothing in it is taken for more than text. What the
+backend must be able to trust lies in the run's folder, below `.slurm`, where no job's container sees it.
+"""
+
+from __future__ import annotations
+
+import json
+import shlex
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from launcher import run_directory as files
+from launcher.backends.slurm_script import SUBMISSION, secret_files
+from launcher.runtimes import fill
+
+_SECRETS = " ".join(name for pair in secret_files() for name in pair)
+
+# Accounting tells of today only, unless it is asked for more.
+_SINCE = "now-60days"
+# What a job may know of the head node's environment; the launcher's own stays where it is.
+_ENVIRONMENT = (
+    *(
+        "HOME",
+        "USER",
+        "LOGNAME",
+        "SHELL",
+        "PATH",
+        "LANG",
+        "LC_ALL",
+        "TZ",
+        "TMPDIR",
+        "SLURM_CONF",
+        "KRB5CCNAME",
+    ),
+    *("LD_LIBRARY_PATH", "MODULEPATH", "MODULESHOME", "http_proxy", "https_proxy", "no_proxy", "all_proxy"),
+    *("HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY", "ALL_PROXY", "SSL_CERT_FILE", "REQUESTS_CA_BUNDLE"),
+    *(
+        "PIP_INDEX_URL",
+        "PIP_EXTRA_INDEX_URL",
+        "PIP_CONFIG_FILE",
+        "UV_INDEX_URL",
+        "UV_CACHE_DIR",
+        "DOCKER_HOST",
+    ),
+)
+
+_SUBMIT = r"""
+folder=@folder@ name=@name@
+@path@
+own=${folder%/*/*}/.slurm
+known=$own/$name
+mkdir -p "$own" "$folder/logs" "$folder/server" && cd "$folder" || exit 70
+exec 9>>"$known.lock"
+# Where the file system knows no locks, looking for the job by its name has to do.
+if command -v flock >/dev/null 2>&1; then
+  flock -w 60 9 2>"$known.error" || [ -s "$known.error" ] || { echo "busy"; exit 0; }
+fi
+found() {
+  echo "$1" >"$known.id"
+  echo "id $1"
+  exit 0
+}
+if read -r id 2>/dev/null <"$known.id"; then found "$id"; fi
+# An earlier try may have got through without anybody's learning of it.
+if [ -e "$known.sending" ]; then
+  id=$(squeue --noheader --user="$(id -un)" --name="$name" --format=%A 2>"$known.error") ||
+    { echo "refused 1"; exec cat "$known.error"; }
+  [ -n "$id" ] ||
+    id=$(sacct -X -n -P --user="$(id -un)" --name="$name" -S @since@ -o JobIDRaw 2>/dev/null)
+  set -- $id
+  [ "$#" -eq 0 ] || found "$1"
+fi
+tar -xf - || exit 70
+rm -f .slurm.since .slurm.used "$known.stopping"
+: >"$known.sending"
+(
+  for each in $(env | sed -n 's/^\([A-Za-z_][A-Za-z0-9_]*\)=.*/\1/p'); do
+    case " @keep@ " in *" $each "*) ;; *) unset "$each" 2>/dev/null ;; esac
+  done
+  # The lock is this shell's own.
+  exec sbatch --parsable @flags@ @submission@ 9>&- </dev/null
+) >"$known.answer" 2>"$known.error"
+code=$?
+if [ "$code" -eq 0 ]; then
+  IFS=';' read -r id _ <"$known.answer"
+  found "$id"
+fi
+echo "refused $code"
+cat "$known.error"
+case $(cat "$known.error") in
+# Whether it has arrived isn't known: the next try looks for it.
+*[Tt]imed\ out*) ;;
+*) rm -f "$known.sending" @secrets@ ;;
+esac
+"""
+
+# Slurm first: a job that ends between the two questions has left its exit.json by the second.
+_STATUS = r"""
+@path@
+squeue --noheader --array --user="$(id -un)" --states=all --format='now %i|%A|%T|%r|%j' 2>&1
+echo "queued $?"
+@accounting@
+echo "folders"
+while read -r name folder; do
+  echo "job"
+  if read -r id <"${folder%/*/*}/.slurm/$name.id"; then echo "id $id"; fi
+  [ ! -e "$folder/stage.running" ] || echo "running"
+  [ ! -f "$folder/@exit_file@" ] || { head -c 65536 "$folder/@exit_file@" | sed 's/^/exit /'; echo; }
+done 2>/dev/null <<'EVALDOCK-FOLDERS'
+@folders@
+EVALDOCK-FOLDERS
+"""
+
+_ACCOUNTING = r"""
+sacct -X -n -P @wanted@ -o JobID,JobIDRaw,State,ExitCode,JobName 2>&1 | sed 's/^/past /'
+"""
+
+# A job that waits is gone at once; one that runs is asked by a signal to its script, which leaves exit.json,
+# and is ended by Slurm where it was asked before.
+_CANCEL = r"""
+@path@
+cd @folder@ 2>/dev/null || exit 0
+known=${PWD%/*/*}/.slurm/@name@ late=
+[ -z "$(find "$known.stopping" -mmin +0.2 2>/dev/null)" ] || late=yes
+[ -e "$known.stopping" ] || : >"$known.stopping" || exit 0
+id=@id@
+queue() { squeue --noheader --user="$(id -un)" --name=@name@ --format=%A "$@"; }
+if [ -z "$id" ]; then
+  id=$(queue 2>&1) || { echo "$id"; exit 1; }
+fi
+for each in $id; do
+  if [ "$late" ]; then
+    scancel "$each"
+  else
+    scancel --state=PENDING "$each" && scancel --batch --signal=USR2 "$each"
+  fi
+done 2>"$known.error"
+code=$?
+[ -n "$(queue --states=PENDING,RUNNING,SUSPENDED 2>/dev/null)" ] || rm -f @secrets@
+# One that is gone already is as it should be.
+case $(cat "$known.error") in
+'' | *[Ii]nvalid\ job\ id* | *already\ completing* | *not\ running*) exit 0 ;;
+esac
+cat "$known.error"
+exit "$code"
+"""
+
+_LIST = r"""
+cd @folder@ 2>/dev/null || { echo "gone"; exit 0; }
+rm -f @secrets@
+find . -type f ! -path './.*' ! -path './home/*' ! -path './server/*' -print0 | xargs -0 -r sha256sum -z --
+printf 'sizes\0'
+find . -type f ! -path './.*' ! -path './home/*' ! -path './server/*' -printf '%s %p\0'
+"""
+
+_LOG = r"""
+cd @folder@ 2>/dev/null || exit 0
+[ -f @log@ ] || exit 0
+size=$(wc -c <@log@) since=@since@
+[ "$since" -le "$size" ] || since=0
+echo "$since"
+tail -c "+$((since + 1))" @log@ | head -c @limit@
+"""
+
+
+def submit(
+    *,
+    folder: str,
+    name: str,
+    flags: Sequence[str],
+    runtime_names: Iterable[str],
+    settings: Mapping[str, Any],
+) -> str:
+    """Reads a tar file of what belongs into the folder from its input. `runtime_names` are variables of the
+    head node that the job gets."""
+    return fill(
+        _SUBMIT,
+        folder=shlex.quote(folder),
+        name=name,
+        path=_path(settings),
+        since=_SINCE,
+        keep=" ".join((*_ENVIRONMENT, *sorted(runtime_names))),
+        flags=shlex.join(flags),
+        submission=SUBMISSION,
+        secrets=_SECRETS,
+    )
+
+
+def status(jobs: Sequence[tuple[str, str]], ids: Sequence[str], settings: Mapping[str, Any]) -> str:
+    """`jobs` are names with folders. `ids` are asked for by number; names too, where a number is missing."""
+    wanted = [f"-j {shlex.quote(','.join(ids))}"] if ids else []
+    if len(ids) < len(jobs):
+        names = shlex.quote(",".join(name for name, _ in jobs))
+        wanted.append(f'--user="$(id -un)" --name={names} -S {_SINCE}')
+    return fill(
+        _STATUS,
+        path=_path(settings),
+        folders="\n".join(f"{name} {folder}" for name, folder in jobs),
+        exit_file=files.EXIT,
+        accounting="".join(fill(_ACCOUNTING, wanted=each) for each in wanted),
+    )
+
+
+def cancel(*, folder: str, name: str, native_id: str, settings: Mapping[str, Any]) -> str:
+    return fill(
+        _CANCEL,
+        path=_path(settings),
+        folder=shlex.quote(folder),
+        id=shlex.quote(native_id),
+        name=shlex.quote(name),
+        secrets=_SECRETS,
+    )
+
+
+def listing(folder: str) -> str:
+    """Forgets the secrets of a job that has ended and lists its files."""
+    return fill(_LIST, folder=shlex.quote(folder), secrets=_SECRETS)
+
+
+def log(folder: str, since: int, limit: int = 1 << 20) -> str:
+    return fill(_LOG, folder=shlex.quote(folder), log=files.JOB_LOG, since=str(since), limit=str(limit))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Row:
+    """What Slurm says of a job, in its queue or (not `queued`) in its accounting. `exit_code` and `signal`
+    are of its batch script."""
+
+    state: str
+    reason: str = ""
+    exit_code: int | None = None
+    signal: int = 0
+    queued: bool = False
+
+
+@dataclass(slots=True)
+class Folder:
+    """What lies in a job's folder: the exit it left; and the number it got."""
+
+    running: bool = False
+    native_id: str | None = None
+    exit: Mapping[str, Any] | None = None
+
+
+@dataclass(slots=True)
+class Answer:
+    """`rows` by number, `named` by the job's name. `asked` says whether the queue, and `accounted` whether
+    the accounting could be asked; `trouble` is what was said instead."""
+
+    folders: list[Folder] = field(default_factory=list)
+    rows: dict[str, Row] = field(default_factory=dict)
+    named: dict[str, tuple[str, Row]] = field(default_factory=dict)
+    asked: bool = False
+    accounted: bool = True
+    trouble: str = ""
+
+
+def read_status(out: bytes) -> Answer:
+    """The queue's word counts, but for what has ended: of that the accounting knows more."""
+    answer = Answer()
+    exits: dict[int, str] = {}
+    in_folders = False
+    for line in out.decode("utf-8", "replace").splitlines():
+        word, _, rest = line.partition(" ")
+        if word == "folders":
+            in_folders = True
+        elif in_folders:
+            _read_folder(answer, exits, word, rest)
+        elif word == "queued":
+            answer.asked = rest == "0"
+        elif word in ("now", "past") and rest.count("|") >= 4:
+            number, raw, first, second, name = rest.split("|", 4)
+            if word == "now":
+                _add(answer, number, raw, name, Row(state=first, reason=second, queued=True))
+            else:
+                _add(answer, number, raw, name, _past(first, second))
+        elif word == "past" and rest.strip():
+            answer.accounted, answer.trouble = False, answer.trouble or rest
+        elif line.strip():
+            answer.trouble = line
+    for index, text in exits.items():
+        answer.folders[index].exit = _object(text)
+    return answer
+
+
+def _add(answer: Answer, number: str, raw: str, name: str, row: Row) -> None:
+    known = answer.rows.get(number)
+    if known is not None:
+        if row.state != known.state:
+            return
+        row = replace(row, reason=known.reason, queued=known.queued)
+    answer.rows |= {number: row, raw: row}
+    answer.named[name] = (raw, row)
+
+
+def _read_folder(answer: Answer, exits: dict[int, str], word: str, rest: str) -> None:
+    if word == "job":
+        answer.folders.append(Folder())
+    elif not answer.folders:
+        return
+    elif word == "running":
+        answer.folders[-1].running = True
+    elif word == "id":
+        answer.folders[-1].native_id = rest.strip()
+    elif word == "exit":
+        at = len(answer.folders) - 1
+        exits[at] = exits.get(at, "") + rest
+
+
+def _past(state: str, code: str) -> Row:
+    number, _, signal = code.partition(":")
+    return Row(
+        # "CANCELLED by 1000"
+        state=state.split(maxsplit=1)[0] if state.strip() else "UNKNOWN",
+        exit_code=int(number) if number.isdigit() else None,
+        signal=int(signal) if signal.isdigit() else 0,
+    )
+
+
+def _object(text: str) -> Mapping[str, Any] | None:
+    try:
+        read = json.loads(text)
+    except ValueError:
+        return None
+    return read if isinstance(read, dict) else None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Remote:
+    path: str
+    size: int
+    sha256: str
+
+
+def read_listing(out: bytes) -> list[Remote] | None:
+    """Files of a job's folder; None where it is gone."""
+    if out.strip() == b"gone":
+        return None
+    digests, _, rest = out.partition(b"sizes\0")
+    sizes = {}
+    for entry in rest.split(b"\0"):
+        size, _, name = entry.partition(b" ")
+        if size.isdigit():
+            sizes[name] = int(size)
+    made = []
+    for entry in digests.split(b"\0"):
+        digest, _, name = entry.partition(b"  ")
+        if name in sizes:
+            path = name.decode("utf-8", "surrogateescape").removeprefix("./")
+            made.append(Remote(path=path, size=sizes[name], sha256=digest.decode("ascii", "replace")))
+    return made
+
+
+def _path(settings: Mapping[str, Any]) -> str:
+    folder = settings.get("slurm_bin")
+    return f"PATH={shlex.quote(str(folder))}:$PATH" if folder else ""

@@ -1,0 +1,123 @@
+"""Slurm's states in our words, and what they and a job's own exit.json come to together."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from types import MappingProxyType
+
+from launcher.backends.slurm_commands import Answer, Folder, Row
+from launcher.jobs import JobHandle, JobStatus, State
+
+# squeue(1) and sacct(1), "JOB STATE CODES".
+STATES: Mapping[str, State] = MappingProxyType(
+    {
+        "PENDING": State.QUEUED,
+        "REQUEUED": State.QUEUED,
+        "REQUEUE_HOLD": State.QUEUED,
+        "REQUEUE_FED": State.QUEUED,
+        "RESV_DEL_HOLD": State.QUEUED,
+        "SPECIAL_EXIT": State.QUEUED,
+        "RESIZING": State.QUEUED,
+        "RUNNING": State.RUNNING,
+        "COMPLETING": State.RUNNING,
+        "CONFIGURING": State.RUNNING,
+        "SIGNALING": State.RUNNING,
+        "STAGE_OUT": State.RUNNING,
+        "SUSPENDED": State.RUNNING,
+        "STOPPED": State.RUNNING,
+        "COMPLETED": State.SUCCEEDED,
+        "CANCELLED": State.CANCELLED,
+        "REVOKED": State.CANCELLED,
+        "BOOT_FAIL": State.FAILED,
+        "DEADLINE": State.FAILED,
+        "FAILED": State.FAILED,
+        "NODE_FAIL": State.FAILED,
+        "OUT_OF_MEMORY": State.FAILED,
+        "PREEMPTED": State.FAILED,
+        "TIMEOUT": State.FAILED,
+    }
+)
+_REASONS: Mapping[str, str] = MappingProxyType(
+    {
+        "BOOT_FAIL": "its node did not boot",
+        "DEADLINE": "Slurm ended it at its deadline",
+        "NODE_FAIL": "its node failed",
+        "OUT_OF_MEMORY": "out of memory",
+        "PREEMPTED": "preempted by another job",
+        "TIMEOUT": "its walltime was up",
+    }
+)
+# Codes that a job leaves when it was ended from outside: its scheduler knows better why.
+_ENDED_FROM_OUTSIDE = (137, 143)
+
+
+def judge(handle: JobHandle, name: str, folder: Folder, answer: Answer, seen: float) -> JobStatus:
+    native_id = handle.native_id or folder.native_id
+    found = answer.named.get(name)
+    row = answer.rows.get(native_id) if native_id else (found[1] if found else None)
+    said = _said(folder, handle)
+    code = said["exit_code"] if said else None
+    state = STATES.get(row.state, State.UNKNOWN) if row else None
+    if row is not None and state in (State.QUEUED, State.RUNNING):
+        if said and code not in _ENDED_FROM_OUTSIDE:
+            return _ended(said, row.state, seen)
+        if not row.queued:
+            reason = f"Slurm's queue has it no more, and its accounting says {row.state}"
+            return JobStatus(state=State.UNKNOWN, reason=reason, native=row.state, seen=seen)
+        return _alive(state, row, folder, seen)
+    if said and not (row and row.state in _REASONS and code in _ENDED_FROM_OUTSIDE):
+        return _ended(said, row.state if row else "gone", seen)
+    if row is not None and state is not State.UNKNOWN:
+        return _by_slurm(row, STATES[row.state], seen)
+    return _unheard_of(answer, row, native_id, seen)
+
+
+def _said(folder: Folder, handle: JobHandle) -> Mapping[str, object] | None:
+    """What the job says of the end of this attempt."""
+    said = folder.exit
+    if said and isinstance(said.get("exit_code"), int) and said.get("attempt", 1) == handle.attempt:
+        return said
+    return None
+
+
+def _ended(said: Mapping[str, object], native: str, seen: float) -> JobStatus:
+    code, reason = said["exit_code"], said.get("reason")
+    assert isinstance(code, int)  # noqa: S101 # _said asked
+    if code == 0:
+        state = State.SUCCEEDED
+    else:
+        state = State.CANCELLED if reason == "stopped on request" else State.FAILED
+    text = str(reason) if reason is not None else None
+    return JobStatus(state=state, reason=text, exit_code=code, native=native, seen=seen)
+
+
+def _alive(state: State, row: Row, folder: Folder, seen: float) -> JobStatus:
+    if state is State.QUEUED:
+        reason = row.reason if row.reason not in ("", "None") else None
+    else:
+        reason = None if folder.running else "preparing"
+    return JobStatus(state=state, reason=reason, native=row.state, seen=seen)
+
+
+def _by_slurm(row: Row, state: State, seen: float) -> JobStatus:
+    reason, code = _REASONS.get(row.state), row.exit_code
+    if row.state == "CANCELLED" and row.reason == "DependencyNeverSatisfied":
+        state, reason = State.FAILED, "a job that it depends on failed"
+    if row.signal:
+        code = 128 + row.signal
+        reason = reason or f"killed by signal {row.signal}"
+    elif state is State.FAILED and reason is None and code == 0:
+        reason, code = f"Slurm says {row.state}: {row.reason}; see logs/slurm.log", None
+    if state is State.CANCELLED:
+        code = None
+    return JobStatus(state=state, reason=reason, exit_code=code, native=row.state, seen=seen)
+
+
+def _unheard_of(answer: Answer, row: Row | None, native_id: str | None, seen: float) -> JobStatus:
+    """Neither the queue nor the accounting tells of it. Only where both could be asked, it is gone."""
+    off = "accounting storage is disabled" in answer.trouble
+    if row is not None or not answer.asked or not (answer.accounted or off):
+        what = f"Slurm says {row.state}" if row else answer.trouble or "Slurm did not answer"
+        return JobStatus(state=State.UNKNOWN, reason=what, native=row.state if row else None, seen=seen)
+    reason = "Slurm knows it no more, and it left no exit.json" if native_id else "it was never started"
+    return JobStatus(state=State.LOST, reason=reason, native="gone", seen=seen)
