@@ -22,11 +22,15 @@ class Lazy:
 
 
 COMMANDS: Mapping[str, Lazy | Mapping[str, Lazy]] = {
+    "help": Lazy("launcher.commands.recipes:help_command", "Show the help of a command, or of a recipe."),
     "init": Lazy("catalog.commands.init:init", "Make a new catalog."),
     "ls": {
         "harnesses": Lazy("generator.commands.listing:harnesses", "List harnesses."),
         "tasks": Lazy("generator.commands.listing:tasks", "List tasks."),
         "task": Lazy("generator.commands.show:show", "Show a task (the same as `evaldock show`)."),
+        "recipes": Lazy(
+            "launcher.commands.recipes:recipes", "List recipes: scripts that say how they are run."
+        ),
         "runs": Lazy("launcher.commands.runs:runs", "List runs, the newest first, as they were last seen."),
     },
     "show": Lazy(
@@ -47,7 +51,7 @@ COMMANDS: Mapping[str, Lazy | Mapping[str, Lazy]] = {
         "generator.commands.pack:pack", "Make an image layout from a harness folder, without Docker."
     ),
     "build": Lazy("generator.commands.build:build", "Build the catalog's site."),
-    "run": Lazy("launcher.commands.run:run", "Run tasks of a catalog."),
+    "run": Lazy("launcher.commands.run:run", "Run tasks of a catalog, or a recipe."),
     "status": Lazy("launcher.commands.status:status", "Show how jobs are."),
     "logs": Lazy("launcher.commands.logs:logs", "Print the logs of jobs."),
     "kill": Lazy("launcher.commands.control:kill", "Stop the jobs of runs that have not ended."),

@@ -158,7 +158,7 @@ class _Reader:
 
         self.script, self.place, self.block, self.data = script, place, block, data
         self.lines = lines_of(block.content)
-        self.problems: list[str] = []
+        self.problems: list[tuple[int, str]] = []
         self.warnings: list[str] = []
         self.stated: set[str] = set()
 
@@ -191,7 +191,8 @@ class _Reader:
         )
         if self.problems:
             mistakes = "mistakes" if len(self.problems) > 1 else "a mistake"
-            raise InvalidInput(f"this recipe has {mistakes}:", self.problems, place=self.place)
+            told = [problem for _, problem in sorted(self.problems, key=lambda each: each[0])]
+            raise InvalidInput(f"this recipe has {mistakes}:", list(dict.fromkeys(told)), place=self.place)
         return spec
 
     def _schema(self, table: Mapping[str, Any]) -> str:
@@ -311,17 +312,16 @@ class _Reader:
         return default
 
     def _wrong(self, where: tuple[str, ...], value: Any, remedy: str) -> None:
-        problem = f"{self._at(where)}: {value!r:.80}: {remedy}"
-        if problem not in self.problems:
-            self.problems.append(problem)
+        line = self._line(where)
+        self.problems.append((line, f"line {line}: {'.'.join(where)}: {value!r:.80}: {remedy}"))
 
     def _warn(self, where: tuple[str, ...], message: str) -> None:
-        self.warnings.append(f"{self.place}: {self._at(where)}: {message}")
+        self.warnings.append(f"{self.place}: line {self._line(where)}: {'.'.join(where)}: {message}")
 
-    def _at(self, where: tuple[str, ...]) -> str:
+    def _line(self, where: tuple[str, ...]) -> int:
         """The line in the script: of the key, else of what it stands in."""
-        line = next((self.lines[where[:n]] for n in range(len(where), 0, -1) if where[:n] in self.lines), 1)
-        return f"line {self.block.line + line - 1}: {'.'.join(where)}"
+        known = (where[:n] for n in range(len(where), 0, -1) if where[:n] in self.lines)
+        return self.block.line + self.lines.get(next(known, ()), 1) - 1
 
 
 def _is_count(value: Any) -> bool:
