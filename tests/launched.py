@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, TypeVar
@@ -28,9 +29,14 @@ RESULTS = (
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """A backend where jobs can run in a test. `lost` takes a job away from under the backend, `cut` is the
-    environment in which, or the handle by which, it can't be reached. `remote` is the root folder where its
-    jobs run, if that is not the run's own; `settings` are the backend's."""
+    """A backend where jobs can run in a test: on this machine, but as if it were another one where `remote`
+    says below which folder its jobs have theirs.
+
+    `settings` are the backend's in a plan, `execution` those that a configuration of it needs. `contained`:
+    jobs see their results as /results. `lost` takes a job away from under the backend, `killed` kills its
+    script, `cut` is the environment in which, or the handle by which, it can't be reached. `native` is all
+    that the service tells of a job, `busy` a time in which no job is started.
+    """
 
     name: str
     image: str | None = None
@@ -40,6 +46,10 @@ class Place:
     cut: Callable[[JobHandle], tuple[Mapping[str, str], JobHandle]] = lambda handle: ({}, handle)
     remote: str | None = None
     settings: Mapping[str, Any] = field(default_factory=dict)
+    execution: Mapping[str, Any] = field(default_factory=dict)
+    contained: bool = False
+    native: Callable[[JobHandle], str] = lambda _: ""
+    busy: Callable[[], AbstractContextManager[None]] | None = None
 
     @property
     def backend(self) -> Backend:
@@ -57,7 +67,7 @@ class Place:
 
     def _job(self, identity: str, directory: str, index: int, command: str) -> JobPlan:
         folder = f"jobs/{index:03d}-t{index}"
-        out = "/results" if self.name == "docker" else f"{directory}/{folder}/artifacts"
+        out = "/results" if self.contained else f"{directory}/{folder}/artifacts"
         return JobPlan(
             key=f"{identity}-{index:03d}",
             run_id=identity,
@@ -71,6 +81,30 @@ class Place:
             image=self.image,
             network=self.network,
         )
+
+    def configuration(self, **more: Any) -> dict[str, Any]:
+        """`execution` of a run configuration for this place."""
+        network = {"network": self.network} if self.network else {}
+        return {"type": self.name, **network, **self.execution, **more}
+
+    def submit(self, run: RunPlan, attempt: int = 1, secrets: Mapping[str, str] | None = None) -> JobHandle:
+        """The run's first job; the handle is the one that a supervisor would ask with."""
+        handle = self.backend.submit(run, run.jobs[0], attempt, secrets or {})
+        return replace(handle, settings=run.settings)
+
+    def collect(self, run: RunPlan, handle: JobHandle) -> Path:
+        """To where a supervisor would bring it."""
+        return self.backend.collect(handle, here(run))
+
+
+def here(run: RunPlan) -> Path:
+    """The first job's folder on the launching machine."""
+    return Path(run.directory) / run.jobs[0].directory
+
+
+def there(run: RunPlan, index: int = 0) -> Path:
+    """A job's folder where it runs."""
+    return Path(run.folder(run.jobs[index]))
 
 
 def changed(run: RunPlan, **fields: Any) -> RunPlan:

@@ -8,6 +8,7 @@ from typing import Any
 
 from catalog import framework
 from catalog.models import Catalog, Harness, Image
+from launcher import packaging
 from launcher.configuration.compose import Composed, Layer
 from launcher.configuration.model import RunConfig, validate
 from launcher.jobs import RunPlan
@@ -81,10 +82,15 @@ def plan(
     directory: Path = Path("/runs/one"),
     of: Catalog | None = None,
     identity: str = RUN_ID,
+    keep: bool = False,
 ) -> RunPlan:
-    """What really runs needs an `identity` of its own: backends find jobs by it."""
+    """What really runs needs an `identity` of its own: backends find jobs by it. `keep` writes the code that
+    it ships into its folder."""
     target = {"api_endpoint": {"url": URL, "model_id": "m"}}
     whole = {"target": target, **data} if "targets" not in data else dict(data)
-    return plan_run(
+    planned = plan_run(
         of or catalog(), config(whole), environ=environ or {}, run_id=identity, directory=directory
-    ).plan
+    )
+    if keep:
+        packaging.keep(planned)
+    return planned.plan

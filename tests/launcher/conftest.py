@@ -16,8 +16,10 @@ import pytest
 from launched import Place
 from launcher.database import Database
 from launcher.jobs import JobHandle
+from lepton_place import lepton_place
 from services.engine import Engine
 from services.shared import Shared
+from slurm_place import slurm_docker_place, slurm_place
 
 
 def _process(_request: pytest.FixtureRequest) -> Place:
@@ -57,10 +59,19 @@ def _docker(request: pytest.FixtureRequest) -> Place:
     def cut(handle: JobHandle) -> tuple[Mapping[str, str], JobHandle]:
         return {"DOCKER_HOST": "unix:///nowhere/docker.sock"}, handle
 
-    return Place("docker", image, "none", lost=lost, killed=killed, cut=cut)
+    def native(handle: JobHandle) -> str:
+        return str(engine.run("inspect", handle.native_id)) + str(engine.run("logs", handle.native_id))
+
+    return Place("docker", image, "none", lost=lost, killed=killed, cut=cut, contained=True, native=native)
 
 
-PLACES: Mapping[str, Callable[[pytest.FixtureRequest], Place]] = {"process": _process, "docker": _docker}
+PLACES: Mapping[str, Callable[[pytest.FixtureRequest], Place]] = {
+    "process": _process,
+    "docker": _docker,
+    "lepton": lepton_place,
+    "slurm": slurm_place,
+    "slurm-docker": slurm_docker_place,
+}
 
 
 SERVICES = {"docker": [pytest.mark.service("docker")]}

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from launched import RESULTS, Place, changed, supervise, wait_for
+from launched import RESULTS, Place, changed, here, supervise, there, wait_for
 from launcher import run_id
 from launcher.backends import processes
 from launcher.database import Database
@@ -42,7 +42,7 @@ def shared_cache(environments: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture
 def image(place: Place, request: pytest.FixtureRequest) -> str | None:
-    if place.name != "docker":
+    if not place.contained:
         return None
     built: str = request.getfixturevalue("harness_image")(HARNESSES / "quickcheck")
     return built
@@ -54,7 +54,7 @@ def serving(place: Place, image: str | None) -> Serving:
 
     def made(command: str | None = None, **fields: object) -> Deployment:
         port = free_port()
-        python = sys.executable if place.name == "process" else "python3"
+        python = "python3" if place.contained else sys.executable
         words = [python, "-c", SERVE.format(root="/src" if image else ROOT, port=port)]
         settings = {
             "type": "generic",
@@ -75,7 +75,7 @@ def clean(place: Place, request: pytest.FixtureRequest) -> Callable[[RunPlan], N
 
     def check(run: RunPlan) -> None:
         assert processes.belonging(f"{run.jobs[0].key}/") == []
-        if place.name == "docker":
+        if place.contained:
             engine: Engine = request.getfixturevalue("docker_engine")
             assert engine.run("ps", "--all", "--quiet", "--filter", f"label=evaldock.run={run.run_id}") == ""
 
@@ -84,16 +84,12 @@ def clean(place: Place, request: pytest.FixtureRequest) -> Callable[[RunPlan], N
 
 def deployed(place: Place, folder: Path, command: str, server: Deployment) -> RunPlan:
     run = place.run(folder, command)
-    if place.name == "docker":
+    if place.contained:
         source = Mount(source=str(ROOT), target="/src", read_only=True)
         # The job waits with what its image has: the server's own has Python.
         run = changed(run, network="host", image=server.image)
         server = replace(server, mounts=(source,))
     return changed(run, deployment=server)
-
-
-def folder_of(run: RunPlan) -> Path:
-    return Path(run.directory) / run.jobs[0].directory
 
 
 def test_the_evaluation_asks_the_server_and_it_is_torn_down(
@@ -103,7 +99,7 @@ def test_the_evaluation_asks_the_server_and_it_is_torn_down(
     image = server.image
     run = plan(
         {
-            "execution": {"type": place.name, **({"network": "host"} if image else {})},
+            "execution": place.configuration(**({"network": "host"} if image else {})),
             "deployment": {
                 "type": "generic",
                 "command": shlex.join(server.command),
@@ -117,6 +113,7 @@ def test_the_evaluation_asks_the_server_and_it_is_torn_down(
         },
         directory=tmp_path / "run",
         identity=run_id.new(),
+        keep=True,
     )
     assert run.jobs[0].endpoint.url == f"http://127.0.0.1:{server.port}/v1/chat/completions"
     if image:
@@ -124,8 +121,8 @@ def test_the_evaluation_asks_the_server_and_it_is_torn_down(
     database.record(run)
     (row,) = supervise(database, run)
     assert (row.state, row.reason) == (State.SUCCEEDED, None)
-    assert "3 of 3 items passed" in (folder_of(run) / "logs" / "job.log").read_text()
-    assert "the stand-in is up" in (folder_of(run) / "logs" / "deployment.log").read_text()
+    assert "3 of 3 items passed" in (here(run) / "logs" / "job.log").read_text()
+    assert "the stand-in is up" in (here(run) / "logs" / "deployment.log").read_text()
     clean(run)
 
 
@@ -138,7 +135,7 @@ def test_a_server_that_never_answers_fails_the_job_in_time(
     assert (row.state, row.exit_code) == (State.FAILED, 70)
     assert "the deployment did not answer at http://127.0.0.1:" in str(row.reason)
     assert "within 1 seconds" in str(row.reason)
-    assert not (folder_of(run) / "artifacts" / "ran").exists()
+    assert not (there(run) / "artifacts" / "ran").exists()
     clean(run)
 
 
@@ -176,7 +173,7 @@ def test_cancelling_and_failing_end_the_server_too(
     run = deployed(place, tmp_path, "touch {out}/ready; while :; do sleep 0.1; done", serving())
     database.record(run)
     tick(database, run.run_id, {})
-    wait_for(folder_of(run) / "artifacts" / "ready")
+    wait_for(there(run) / "artifacts" / "ready")
     request_stop(database, run.run_id)
     (row,) = supervise(database, run)
     assert (row.state, row.reason) == (State.CANCELLED, "stopped on request")
@@ -200,13 +197,13 @@ def test_the_servers_secrets_reach_it_and_nothing_else(
     run = deployed(place, tmp_path, command, server)
     database.record(run)
     tick(database, run.run_id, {"HOST_KEY": "much-too-secret"})
-    out = wait_for(folder_of(run) / "artifacts" / "ready").parent
-    assert not list(tmp_path.rglob(".secrets"))
-    if place.name == "docker":
+    out = wait_for(there(run) / "artifacts" / "ready").parent
+    assert not [*tmp_path.rglob(".secrets"), *there(run).rglob(".secrets")]
+    if place.contained:
         engine: Engine = request.getfixturevalue("docker_engine")
         for identity in engine.run("ps", "-q", "--filter", f"label=evaldock.run={run.run_id}").split():
             assert "much-too-secret" not in engine.run("inspect", identity)
     (out / "go").touch()
     (row,) = supervise(database, run)
     assert (row.state, row.reason) == (State.SUCCEEDED, None)
-    assert "key of 15" in (folder_of(run) / "logs" / "deployment.log").read_text()
+    assert "key of 15" in (here(run) / "logs" / "deployment.log").read_text()

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from launched import RESULTS, Place, artifacts, ended, exit_of, status, supervise, wait_for
+from launched import RESULTS, Place, artifacts, ended, exit_of, status, supervise, there, wait_for
 from launcher.backends import processes
 from launcher.database import Database
 from launcher.jobs import JobHandle, RunPlan, State
@@ -15,91 +15,91 @@ from launcher.supervisor import request_stop, tick
 FOREVER = "touch {out}/ready; while :; do sleep 0.1; done"
 
 
-def submit(place: Place, run: RunPlan) -> JobHandle:
-    return place.backend.submit(run, run.jobs[0], 1, {})
-
-
-def started(place: Place, folder: Path, command: str = FOREVER) -> JobHandle:
-    handle = submit(place, place.run(folder, command))
+def started(place: Place, run: RunPlan) -> JobHandle:
+    handle = place.submit(run)
     wait_for(artifacts(handle) / "ready")
     return handle
 
 
-def collect(place: Place, handle: JobHandle) -> None:
-    place.backend.collect(handle, Path(handle.directory))
-
-
 def test_a_harness_that_fails(place: Place, tmp_path: Path) -> None:
-    handle = submit(place, place.run(tmp_path, "echo why >&2; exit 3"))
+    run = place.run(tmp_path, "echo why >&2; exit 3")
+    handle = place.submit(run)
     answer = ended(place, handle)
     assert (answer.state, answer.exit_code, answer.reason) == (State.FAILED, 3, None)
     assert exit_of(handle)["exit_code"] == 3
     assert place.backend.logs(handle, 0).data == b"why\n"
-    collect(place, handle)
+    place.collect(run, handle)
 
 
 def test_a_harness_that_is_killed(place: Place, tmp_path: Path) -> None:
-    handle = submit(place, place.run(tmp_path, "kill -9 $$"))
+    run = place.run(tmp_path, "kill -9 $$")
+    handle = place.submit(run)
     answer = ended(place, handle)
     assert (answer.state, answer.exit_code, answer.reason) == (State.FAILED, 137, "killed by signal 9")
-    collect(place, handle)
+    place.collect(run, handle)
 
 
 def test_a_script_that_is_killed(place: Place, tmp_path: Path) -> None:
-    handle = started(place, tmp_path)
+    run = place.run(tmp_path, FOREVER)
+    handle = started(place, run)
     place.killed(handle)
     answer = ended(place, handle)
     assert (answer.state, answer.exit_code) == (State.FAILED, 137)
     assert str(answer.reason).startswith("killed by ")
-    collect(place, handle)
+    place.collect(run, handle)
 
 
 def test_a_job_that_is_gone_is_lost_and_leaves_nothing_running(place: Place, tmp_path: Path) -> None:
-    handle = started(place, tmp_path)
+    run = place.run(tmp_path, FOREVER)
+    handle = started(place, run)
     place.lost(handle)
     answer = ended(place, handle)
     assert (answer.state, answer.exit_code) == (State.LOST, None)
-    collect(place, handle)
+    place.collect(run, handle)
     assert processes.belonging(f"{handle.key}/") == []
     assert status(place, handle).state is State.LOST
 
 
 def test_cancelling_twice_and_after_the_end(place: Place, tmp_path: Path) -> None:
-    handle = started(place, tmp_path)
+    run = place.run(tmp_path, FOREVER)
+    handle = started(place, run)
     place.backend.cancel(handle)
     place.backend.cancel(handle)
     answer = ended(place, handle)
     assert (answer.state, answer.exit_code, answer.reason) == (State.CANCELLED, 143, "stopped on request")
     place.backend.cancel(handle)
-    collect(place, handle)
+    place.collect(run, handle)
     place.backend.cancel(handle)
     assert status(place, handle).state is State.CANCELLED
 
 
 def test_a_job_that_has_succeeded_is_not_cancelled(place: Place, tmp_path: Path) -> None:
-    handle = submit(place, place.run(tmp_path, "true"))
+    run = place.run(tmp_path, "true")
+    handle = place.submit(run)
     assert ended(place, handle).state is State.SUCCEEDED
     place.backend.cancel(handle)
     assert status(place, handle).state is State.SUCCEEDED
-    collect(place, handle)
+    place.collect(run, handle)
 
 
 def test_a_harness_that_traps_the_request_writes_its_last_checkpoint(place: Place, tmp_path: Path) -> None:
     trap = "trap 'sleep 1; echo saved >>{out}/saved; exit 0' TERM"
-    handle = started(place, tmp_path, f"({trap}; {FOREVER}) & wait; wait")
+    run = place.run(tmp_path, f"({trap}; {FOREVER}) & wait; wait")
+    handle = started(place, run)
     place.backend.cancel(handle)
     answer = ended(place, handle)
     assert (answer.state, answer.exit_code) == (State.CANCELLED, 143)
     assert (artifacts(handle) / "saved").read_text() == "saved\n"
-    collect(place, handle)
+    place.collect(run, handle)
 
 
 def test_a_harness_that_ignores_the_request_is_killed(place: Place, tmp_path: Path) -> None:
     command = "trap '' TERM; touch {out}/ready; while :; do sleep 0.1; done"
-    handle = started(place, tmp_path, command)
+    run = place.run(tmp_path, command)
+    handle = started(place, run)
     place.backend.cancel(handle)
     assert ended(place, handle).state is State.CANCELLED
-    collect(place, handle)
+    place.collect(run, handle)
     assert processes.belonging(f"{handle.key}/") == []
 
 
@@ -108,12 +108,12 @@ def test_a_queued_job_is_cancelled_before_it_ran(place: Place, tmp_path: Path, d
     database.record(run)
     rows = tick(database, run.run_id, {})
     assert [row.native_id is None for row in rows] == [False, True]
-    wait_for(Path(run.directory) / run.jobs[0].directory / "artifacts" / "ready")
+    wait_for(there(run) / "artifacts" / "ready")
     request_stop(database, run.run_id)
     rows = supervise(database, run)
     assert [row.state for row in rows] == [State.CANCELLED] * 2
     assert [row.reason for row in rows] == ["stopped on request"] * 2
-    assert not (Path(run.directory) / run.jobs[1].directory).exists()
+    assert not there(run, 1).exists()
 
 
 @pytest.mark.parametrize("broken", [None, "results: [", "results: {}"], ids=["none", "torn", "empty"])

@@ -14,7 +14,7 @@ import pytest
 
 from catalog.errors import InvalidInput
 from catalog.models import Catalog
-from launched import RESULTS, Place, artifacts, changed, ended, states, supervise, until, wait_for
+from launched import RESULTS, Place, artifacts, changed, ended, states, supervise, there, until, wait_for
 from launcher import handle as run_handle
 from launcher import run_id
 from launcher.database import Database
@@ -45,16 +45,17 @@ evaluations:
 def planned(place: Place, folder: Path, data: Mapping[str, Any], environ: Mapping[str, str]) -> RunPlan:
     described = replace(harness(ECHO, packages=("echo==1",)))
     of = Catalog(root=str(folder), mapping_sha256="", harnesses=(described,))
-    execution = {"type": place.name, **({"network": place.network} if place.network else {})}
     made = plan(
-        {"execution": execution, **data},
+        {"execution": place.configuration(), **data},
         environ=environ,
         directory=folder / "run",
         of=of,
         identity=run_id.new(),
     )
     # The image and the packages are the test's: what is asked here is what arrives in them.
-    return changed(made, image=place.image, packages=())
+    return changed(
+        replace(made, settings={**made.settings, **place.settings}), image=place.image, packages=()
+    )
 
 
 def test_values_arrive_unchanged_and_execute_nothing(
@@ -85,9 +86,7 @@ def test_values_arrive_unchanged_and_execute_nothing(
     assert given["target"]["api_endpoint"]["model_id"] == ODD
 
 
-def test_secrets_stand_nowhere_but_in_the_harness(
-    place: Place, tmp_path: Path, database: Database, request: pytest.FixtureRequest
-) -> None:
+def test_secrets_stand_nowhere_but_in_the_harness(place: Place, tmp_path: Path, database: Database) -> None:
     run = changed(
         place.run(
             tmp_path,
@@ -99,15 +98,15 @@ def test_secrets_stand_nowhere_but_in_the_harness(
     database.record(run)
     run_handle.write(database, run)
     (row,) = tick(database, run.run_id, {"HOST_KEY": SECRET})
-    out = wait_for(Path(run.directory) / run.jobs[0].directory / "artifacts" / "ready").parent
+    out = wait_for(there(run) / "artifacts" / "ready").parent
     assert (out / "digest").read_text().split()[0] == hashlib.sha256(SECRET.encode()).hexdigest()
-    assert not list(tmp_path.rglob(".secrets"))
+    assert not [*tmp_path.rglob(".secrets"), *there(run).rglob(".secrets")]
     said = [subprocess.run(["ps", "-eo", "args"], capture_output=True, text=True, check=True).stdout]
     said.append(json.dumps(place.backend.plan(run, run.jobs[0])))
-    if place.name == "docker":
-        engine: Engine = request.getfixturevalue("docker_engine")
-        said += [engine.run("inspect", str(row.native_id)), engine.run("logs", str(row.native_id))]
-    written = [path for path in tmp_path.rglob("*") if path.is_file()]
+    handle = row.handle(place.name)
+    assert handle is not None
+    said.append(place.native(replace(handle, settings=run.settings)))
+    written = [path for folder in (tmp_path, there(run)) for path in folder.rglob("*") if path.is_file()]
     assert any(path.name == "runs.db" for path in written)
     said += [path.read_bytes().decode("utf-8", "replace") for path in written]
     for text in said:

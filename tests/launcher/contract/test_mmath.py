@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from catalog.models import Catalog
-from launched import Place, changed, supervise
+from launched import Place, changed, here, supervise
 from launcher import results_file, run_id
 from launcher.database import Database
 from launcher.jobs import State
@@ -44,7 +44,7 @@ def test_mmath_scores_the_stand_in(
     with standin(tmp_path) as url:
         run = plan(
             {
-                "execution": {"type": place.name, **({"network": "host"} if place.image else {})},
+                "execution": place.configuration(**({"network": "host"} if place.contained else {})),
                 "target": {"api_endpoint": {"model_id": "m/é", "url": url, "api_key_name": "STANDIN_KEY"}},
                 "evaluation": {"tasks": [{"name": "mmath_en", "params": {"limit_samples": 3}}]},
             },
@@ -52,12 +52,13 @@ def test_mmath_scores_the_stand_in(
             directory=tmp_path / "run",
             identity=run_id.new(),
             of=described(wheels),
+            keep=True,
         )
-        if place.image:
+        if place.contained:
             run = changed(run, image=request.getfixturevalue("harness_image")(HARNESSES / "mmath"))
         database.record(run)
         (row,) = supervise(database, run, environ)
-        folder = Path(run.directory) / run.jobs[0].directory
+        folder = here(run)
         assert (row.state, row.reason) == (State.SUCCEEDED, None)
         assert stats(url)["requests"] >= 3
     metrics = results_file.read(folder / "artifacts").metrics
@@ -66,6 +67,6 @@ def test_mmath_scores_the_stand_in(
     # The one below artifacts/ is the harness's to rewrite.
     given = json.loads((folder / "run_config.yml").read_bytes())
     assert given["config"]["params"]["limit_samples"] == 3
-    if place.name == "process":
+    if not place.contained:
         installed = json.loads((folder / "packages.json").read_bytes())
         assert (installed["nvidia-mmath"], installed["nemo-evaluator"]) == ("26.3", "0.2.8")

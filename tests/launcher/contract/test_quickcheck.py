@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from launched import Place, changed, states, supervise, until
+from launched import Place, changed, here, states, supervise, there, until
 from launcher import results_file, run_id
 from launcher.database import Database
 from launcher.jobs import RunPlan, State
@@ -33,14 +34,13 @@ def checked(
     monkeypatch.setenv("EVALDOCK_CACHE", str(environments))
 
     def made(url: str, **params: Any) -> RunPlan:
-        execution = {"type": place.name, **({"network": "host"} if place.name == "docker" else {})}
         data = {
-            "execution": execution,
+            "execution": place.configuration(**({"network": "host"} if place.contained else {})),
             "target": {"api_endpoint": {"model_id": "stand-in", "url": url}},
             "evaluation": {"tasks": [{"name": "quickcheck.chat", "params": params}]},
         }
-        run = plan(data, directory=tmp_path / "run", identity=run_id.new())
-        if place.name == "docker":
+        run = plan(data, directory=tmp_path / "run", identity=run_id.new(), keep=True)
+        if place.contained:
             run = changed(run, image=request.getfixturevalue("harness_image")(QUICKCHECK))
         return run
 
@@ -48,7 +48,7 @@ def checked(
 
 
 def lines(run: RunPlan) -> list[bytes]:
-    path = Path(run.directory) / run.jobs[0].directory / "artifacts" / "workflow_output.jsonl"
+    path = there(run) / "artifacts" / "workflow_output.jsonl"
     return path.read_bytes().splitlines() if path.exists() else []
 
 
@@ -63,7 +63,7 @@ def test_a_killed_attempt_is_resumed_from_its_checkpoint(
         (row,) = database.jobs(run.run_id)
         handle = row.handle(place.name)
         assert handle is not None
-        place.killed(handle)
+        place.killed(replace(handle, settings=run.settings))
         assert states(supervise(database, run)) == [State.FAILED]
         before = lines(run)
         assert 3 <= len(before) < 20
@@ -74,7 +74,7 @@ def test_a_killed_attempt_is_resumed_from_its_checkpoint(
         assert lines(run)[: len(before)] == before
         assert len({json.loads(line)["id"] for line in lines(run)}) == 20
         assert stats(url)["requests"] - first == 20 - len(before)
-    folder = Path(run.directory) / run.jobs[0].directory
+    folder = here(run)
     scores = {metric.label: metric.value for metric in results_file.read(folder / "artifacts").metrics}
     assert scores["accuracy"] == 1.0
     # A container that is killed leaves no exit.json, but what it had printed.
@@ -86,5 +86,5 @@ def test_an_endpoint_that_is_down_fails_the_job(checked: Callable[..., RunPlan],
     database.record(run)
     (row,) = supervise(database, run)
     assert (row.state, row.exit_code) == (State.FAILED, 1)
-    log = Path(run.directory) / run.jobs[0].directory / "logs" / "job.log"
+    log = here(run) / "logs" / "job.log"
     assert "0 of 2 items passed, 2 without a reply" in log.read_text()

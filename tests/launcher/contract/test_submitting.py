@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import socket
 from pathlib import Path
@@ -13,17 +14,18 @@ from launched import (
     Place,
     artifacts,
     ended,
-    exit_of,
+    here,
     python,
     said,
     status,
     supervise,
+    there,
     until,
     wait_for,
 )
 from launcher import handle as run_handle
 from launcher.database import Database
-from launcher.jobs import JobHandle, RunPlan, State
+from launcher.jobs import JobHandle, State
 from launcher.plan_files import plan_to_data
 
 COUNT = "echo once >>{out}/count; until [ -e {out}/go ]; do sleep 0.1; done; " + RESULTS
@@ -48,23 +50,19 @@ print(answer.state, answer.exit_code)
 """
 
 
-def submit(place: Place, run: RunPlan) -> JobHandle:
-    return place.backend.submit(run, run.jobs[0], 1, {})
-
-
 def go(handle: JobHandle) -> None:
     (artifacts(handle) / "go").touch()
 
 
 def test_submitting_twice_adopts(place: Place, tmp_path: Path) -> None:
     run = place.run(tmp_path, COUNT)
-    first = submit(place, run)
-    assert submit(place, run) == first
+    first = place.submit(run)
+    assert place.submit(run) == first
     go(first)
     assert ended(place, first).state is State.SUCCEEDED
-    assert submit(place, run) == first
-    place.backend.collect(first, Path(first.directory))
-    assert submit(place, run) == first
+    assert place.submit(run) == first
+    place.collect(run, first)
+    assert place.submit(run) == first
     assert ended(place, first).state is State.SUCCEEDED
     assert (artifacts(first) / "count").read_text() == "once\n"
 
@@ -76,27 +74,29 @@ def test_two_processes_that_submit_at_once_run_it_once(place: Place, tmp_path: P
     both = [python(SUBMIT, str(plan)) for _ in range(3)]
     handles = [json.loads(said(process).splitlines()[-1]) for process in both]
     assert handles[0] == handles[1] == handles[2]
-    handle = JobHandle(**handles[0])
+    handle = JobHandle(**{**handles[0], "settings": run.settings})
     wait_for(artifacts(handle) / "count")
     go(handle)
     assert ended(place, handle).state is State.SUCCEEDED
     assert (artifacts(handle) / "count").read_text() == "once\n"
-    place.backend.collect(handle, Path(handle.directory))
+    place.collect(run, handle)
 
 
 def test_another_process_finds_it_by_its_handle(place: Place, tmp_path: Path) -> None:
-    handle = submit(place, place.run(tmp_path, COUNT))
-    data = {name: getattr(handle, name) for name in ("key", "backend", "native_id", "directory", "attempt")}
+    run = place.run(tmp_path, COUNT)
+    handle = place.submit(run)
+    wait_for(artifacts(handle) / "count")
+    data = dataclasses.asdict(handle)
     assert said(python(ASK, json.dumps(data))).split() == ["running", "None"]
     go(handle)
     ended(place, handle)
     assert said(python(ASK, json.dumps(data))).split() == ["succeeded", "0"]
-    place.backend.collect(handle, Path(handle.directory))
+    place.collect(run, handle)
 
 
 def test_a_run_is_adopted_with_a_fresh_database(place: Place, tmp_path: Path, database: Database) -> None:
     run = place.run(tmp_path, COUNT, COUNT)
-    first = submit(place, run)
+    first = place.submit(run)
     database.record(run)
     database.submitted(first)
     run_handle.write(database, run)
@@ -105,8 +105,8 @@ def test_a_run_is_adopted_with_a_fresh_database(place: Place, tmp_path: Path, da
     try:
         adopted = run_handle.adopt(other, Path(run.directory))
         assert adopted == run
-        wanted = Path(run.directory) / run.jobs[1].directory / "artifacts"
-        wanted.mkdir(parents=True)
+        wanted = there(run, 1) / "artifacts"
+        wanted.mkdir(parents=True, exist_ok=True)
         (wanted / "go").touch()
         rows = supervise(other, adopted)
     finally:
@@ -121,7 +121,8 @@ def test_a_run_is_adopted_with_a_fresh_database(place: Place, tmp_path: Path, da
 def test_who_cannot_be_reached_is_unknown(
     place: Place, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    handle = submit(place, place.run(tmp_path, COUNT))
+    run = place.run(tmp_path, COUNT)
+    handle = place.submit(run)
     environ, cut = place.cut(handle)
     with monkeypatch.context() as patch:
         for name, value in environ.items():
@@ -132,7 +133,7 @@ def test_who_cannot_be_reached_is_unknown(
     assert status(place, handle).state is State.RUNNING
     go(handle)
     assert ended(place, handle).state is State.SUCCEEDED
-    place.backend.collect(handle, Path(handle.directory))
+    place.collect(run, handle)
 
 
 def test_planning_opens_no_socket(place: Place, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -149,18 +150,19 @@ def test_planning_opens_no_socket(place: Place, tmp_path: Path, monkeypatch: pyt
 
 
 def test_what_a_job_leaves_is_alike_everywhere(place: Place, tmp_path: Path) -> None:
-    handle = submit(place, place.run(tmp_path, "echo hello; echo 1 >{out}/progress; " + RESULTS))
-    folder = Path(handle.directory)
+    run = place.run(tmp_path, "echo hello; echo 1 >{out}/progress; " + RESULTS)
+    handle = place.submit(run)
+    folder = here(run)
     assert ended(place, handle).exit_code == 0
-    place.backend.collect(handle, folder)
+    place.collect(run, handle)
     for name in ("stage.pre-start", "stage.running", "stage.exit"):
         assert "time" in json.loads((folder / name).read_bytes())
-    left = exit_of(handle)
+    left = json.loads((folder / "exit.json").read_bytes())
     assert sorted(left) == ["attempt", "ended", "exit_code", "reason", "started"]
     assert (left["exit_code"], left["reason"], left["attempt"]) == (0, None, 1)
     assert left["started"] <= left["ended"]
     assert (folder / "logs" / "job.log").read_text() == "hello\n"
-    assert sorted(path.name for path in artifacts(handle).iterdir()) == [
+    assert sorted(path.name for path in (folder / "artifacts").iterdir()) == [
         "progress",
         "results.yml",
         "run_config.yml",
@@ -169,25 +171,27 @@ def test_what_a_job_leaves_is_alike_everywhere(place: Place, tmp_path: Path) -> 
 
 
 def test_collecting_is_repeated_and_goes_on_after_an_interruption(place: Place, tmp_path: Path) -> None:
-    handle = submit(place, place.run(tmp_path, "echo done; " + RESULTS))
+    run = place.run(tmp_path, "echo done; " + RESULTS)
+    handle = place.submit(run)
     ended(place, handle)
-    here = Path(handle.directory)
+    source = Path(handle.directory)
     destination = tmp_path / "collected"
     (destination / "artifacts").mkdir(parents=True)
     (destination / "artifacts" / "results.yml").write_text("resu")  # as a copy that was cut off leaves it
     assert place.backend.collect(handle, destination) == destination
     assert place.backend.collect(handle, destination) == destination
-    assert place.backend.collect(handle, here) == here
-    assert json.loads((here / "job.json").read_text())["key"] == handle.key
+    assert place.collect(run, handle) == here(run)
+    assert json.loads((source / "job.json").read_text())["key"] == handle.key
     for name in ("job.json", "exit.json", "artifacts/results.yml", "logs/job.log"):
-        assert (destination / name).read_bytes() == (here / name).read_bytes()
+        assert (destination / name).read_bytes() == (source / name).read_bytes()
 
 
 def test_logs_come_by_cursor_while_it_runs(place: Place, tmp_path: Path) -> None:
     command = (
         r"printf 'caf\303'; touch {out}/half; until [ -e {out}/go ]; do sleep 0.1; done; printf '\251\nend\n'"
     )
-    handle = submit(place, place.run(tmp_path, command))
+    run = place.run(tmp_path, command)
+    handle = place.submit(run)
     wait_for(artifacts(handle) / "half")
     first = place.backend.logs(handle, 0)
     assert (first.data, first.next) == (b"caf\xc3", 4)
@@ -198,4 +202,4 @@ def test_logs_come_by_cursor_while_it_runs(place: Place, tmp_path: Path) -> None
     rest = place.backend.logs(handle, first.next)
     assert (first.data + rest.data).decode() == "café\nend\n"
     assert until(lambda: place.backend.logs(handle, rest.next).next == rest.next)
-    place.backend.collect(handle, Path(handle.directory))
+    place.collect(run, handle)
