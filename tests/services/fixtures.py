@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import os
 import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +20,7 @@ from services.harness_images import build_harness, push_busybox
 from services.lepton import Lepton, new_workspace, start_lepton
 from services.processes import stop_all
 from services.pypi import RealWheels, fetch_wheels
+from services.ray_head import RayHead, start_ray_head
 from services.registry import start_registry
 from services.required import Unavailable, unavailable
 from services.shared import Shared
@@ -37,6 +38,7 @@ FIXTURES = {
     "pypi": "real_wheels",
     "slurm": "slurm",
     "sshd": "sshd",
+    "ray": "ray_head",
 }
 _SHARED = pytest.StashKey[Shared]()
 
@@ -206,3 +208,38 @@ def sshd(_sshd: Sshd, own_environment: Path) -> Sshd:
     of `slurm` where the test has that one, too."""
     _sshd.introduce(own_environment)
     return _sshd
+
+
+RAY_TOKEN = "a-token-for-this-run-alone-0123456789abcdef"
+
+
+@pytest.fixture(scope="session")
+def ray_head(shared: Shared) -> RayHead:
+    """A Ray head of the run's own. Shared: use run ids of your own."""
+    return RayHead.of(_once(shared, "ray", lambda folder: start_ray_head(shared, folder)))
+
+
+@pytest.fixture(scope="session")
+def ray_head_with_token(shared: Shared) -> RayHead:
+    """Another one, which lets in who has RAY_TOKEN."""
+
+    def begin(folder: Path) -> dict[str, Any]:
+        return start_ray_head(shared, folder, token=RAY_TOKEN)
+
+    return RayHead.of(_once(shared, "ray-token", begin))
+
+
+@pytest.fixture
+def own_ray_head(shared: Shared, request: pytest.FixtureRequest) -> Iterator[Callable[[], RayHead]]:
+    """Starts a head that this test alone has and may kill, and another one after it."""
+    started: list[RayHead] = []
+
+    def begin() -> RayHead:
+        name = f"ray-{os.getpid()}-{len(started)}-{id(request) % 10000}"
+        head = RayHead.of(_once(shared, name, lambda folder: start_ray_head(shared, folder)))
+        started.append(head)
+        return head
+
+    yield begin
+    for head in started:
+        head.kill()

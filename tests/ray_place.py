@@ -1,0 +1,61 @@
+"""The place where the launcher's jobs run on a real Ray head."""
+
+from __future__ import annotations
+
+import os
+import signal
+from collections.abc import Mapping
+from contextlib import suppress
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from launched import Place, until
+from launcher.backends.ray_request import submission_id
+from launcher.jobs import JobHandle
+from services.ray_head import RayHead
+
+
+def ray_place(request: pytest.FixtureRequest, **settings: Any) -> Place:
+    """With a folder that launcher and node share, unless `settings` say otherwise."""
+    head: RayHead = request.getfixturevalue("ray_head")
+    return place_on(head, request.getfixturevalue("tmp_path") / "shared", **settings)
+
+
+def place_on(head: RayHead, root: Path, **settings: Any) -> Place:
+    root.mkdir(exist_ok=True)
+    given = {"dashboard_url": head.url, "shared_dir": str(root), "runtime": "none", **settings}
+    given = {name: value for name, value in given.items() if value is not None}
+
+    def lost(handle: JobHandle) -> None:
+        """Its node dies without a word, and Ray forgets it."""
+        # Nobody may see the others die.
+        _signal(handle, "", signal.SIGSTOP)
+        _signal(handle, "", signal.SIGKILL)
+        identity = submission_id(handle.key, handle.attempt)
+        until(lambda: head.get(f"/api/jobs/{identity}")["status"] == "FAILED", "Ray notices it")
+        head.request("DELETE", f"/api/jobs/{identity}")
+
+    def killed(handle: JobHandle) -> None:
+        _signal(handle, "run.sh", signal.SIGKILL)
+
+    def cut(handle: JobHandle) -> tuple[Mapping[str, str], JobHandle]:
+        return {}, replace(handle, settings={**given, "dashboard_url": "http://127.0.0.1:9"})
+
+    remote = str(root if given.get("shared_dir") else given.get("node_dir", root))
+    return Place("ray", remote=remote, settings=given, lost=lost, killed=killed, cut=cut)
+
+
+def _signal(handle: JobHandle, script: str, number: signal.Signals) -> None:
+    """To the shells of the job's folder that run a script of this name; "" is everybody there."""
+    for entry in Path("/proc").iterdir():
+        if not entry.name.isdigit():
+            continue
+        with suppress(OSError):
+            words = (entry / "cmdline").read_bytes().decode("utf-8", "replace").split("\0")[:3]
+            there = str((entry / "cwd").readlink())
+            named = not script or any(word.rpartition("/")[2] == script for word in words)
+            if there.startswith(handle.directory) and named:
+                os.kill(int(entry.name), number)
