@@ -8,16 +8,19 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from catalog.console import note, warn
 from catalog.errors import InvalidInput, UsageError
 from launcher import run_id, surroundings
 from launcher.commands.planning import DEFAULT_OUTPUT, verified_catalog
 from launcher.configuration.compose import Layer, find
 from launcher.configuration.model import RunConfig, validate
+from launcher.packaging import CodeTree
 from launcher.planning import Planned, plan_run
+from launcher.recipes import piping
 from launcher.recipes.compiling import check_overrides, compile_recipe
 from launcher.recipes.pipeline_planning import StepPlan, plan_pipeline
 from launcher.recipes.pipelines import Pipeline, Step, read
-from launcher.recipes.planning import code_of, plan_job, plan_recipe
+from launcher.recipes.planning import code_of, plan_job, plan_recipe, root_of
 from launcher.recipes.runspec import Runspec, parse
 from launcher.surroundings import Surroundings
 
@@ -70,9 +73,7 @@ def plan(
             f"{len(names)} names, one of them a recipe: {', '.join(names)}",
             hint="a recipe is a run of its own; several in order are a pipeline",
         )
-    wrong = [option for name, option in _OF_TASKS.items() if options.get(name)]
-    if wrong:
-        raise UsageError(f"{', '.join(wrong)} can't be given to a recipe", hint="override its configuration")
+    _check_options(options)
     asked = Asked(
         overrides=tuple(overrides), profile=profile, options=options, dry_run=dry_run, run_id=run_id.new()
     )
@@ -81,6 +82,12 @@ def plan(
     if config is not None:
         raise UsageError("-c can't be given to a pipeline", hint="its steps name their configurations")
     return _plan_pipeline(Path(names[0]), asked)
+
+
+def _check_options(options: Mapping[str, Any]) -> None:
+    wrong = [option for name, option in _OF_TASKS.items() if options.get(name)]
+    if wrong:
+        raise UsageError(f"{', '.join(wrong)} can't be given to a recipe", hint="override its configuration")
 
 
 def _plan_recipe(path: Path, config: str | None, asked: Asked) -> Planned:
@@ -108,6 +115,32 @@ def _plan_pipeline(path: Path, asked: Asked) -> Planned:
     )
 
 
+def run_pipe(path: Path, overrides: Sequence[str], *, profile: str | None, options: Mapping[str, Any]) -> int:
+    """A pipeline as processes of this machine, from standard input to standard output. Its exit code.
+
+    Raises what planning it can raise, and InvalidInput for steps that make no pipe.
+    """
+    _check_options(options)
+    if profile is not None:
+        raise UsageError("--pipe runs on this machine alone", hint="leave the profile out")
+    pipeline = read(path)
+    chain = piping.chain(pipeline)
+    here = Layer("--pipe", {"execution": {"type": "process"}})
+    asked = Asked(
+        overrides=tuple(overrides), profile=None, options=options, dry_run=False, run_id=run_id.new()
+    )
+    own = Layer(f"{path}: execution", {"execution": pipeline.execution})
+    steps = _Piped(pipeline, [own, here], asked)
+    unlinked = replace(pipeline, steps=tuple(replace(step, needs=(), profile=None) for step in chain))
+    planned = plan_pipeline(
+        unlinked, asked.overrides, steps.plan, run_id=asked.run_id, directory=asked.directory
+    )
+    for line in planned.warnings:
+        warn(line)
+    roots = [root_of(parse(step.recipe), options["code"]) for step in chain if step.recipe is not None]
+    return piping.run_pipe(planned.plan.jobs, roots, asked.directory, say=note)
+
+
 @dataclass(frozen=True, slots=True)
 class _Steps:
     pipeline: Pipeline
@@ -131,7 +164,7 @@ class _Steps:
         job = plan_job(
             spec,
             compiled,
-            code=code_of(spec, self.asked.options["code"]),
+            code=self._code(spec),
             keys=around.keys,
             environ=os.environ,
             run_id=self.asked.run_id,
@@ -143,9 +176,12 @@ class _Steps:
             execution=compiled.how.execution,
             settings=job.settings,
             config=compiled.config,
-            code=(job.code,),
+            code=job.code,
             warnings=job.warnings,
         )
+
+    def _code(self, spec: Runspec) -> tuple[CodeTree | None, str]:
+        return code_of(spec, self.asked.options["code"])
 
     def _task(self, step: Step, given: Sequence[str], index: int, around: Surroundings) -> StepPlan:
         """One task for one model: the results of a step are one folder."""
@@ -180,6 +216,14 @@ class _Steps:
             problem = f"{step.name}: {len(planned.plan.jobs)} jobs, where a step is one task for one model"
             raise InvalidInput("this pipeline can't be planned:", [problem])
         return planned
+
+
+class _Piped(_Steps):
+    """Recipes run where they lie: nothing is shipped."""
+
+    def _code(self, spec: Runspec) -> tuple[CodeTree | None, str]:
+        root = root_of(spec, self.asked.options["code"])
+        return None, spec.script.relative_to(root).as_posix()
 
 
 def _around(asked: Asked, profile: str | None, kind: str, known: Mapping[str, Any]) -> Surroundings:

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 
 @click.command()
-@click.argument("what", nargs=-1, metavar="[TASK | RECIPE | KEY=VALUE]...")
+@click.argument("what", nargs=-1, metavar="[TASK | RECIPE | PIPELINE | KEY=VALUE]...")
 @click.option("--config-dir", type=click.Path(path_type=Path), help="Folder of configurations.")
 @click.option("-c", "--config-name", metavar="NAME", help="The YAML configuration in it.")
 @click.option("--profile", metavar="NAME", help="Profile of env.toml: where and how it is run.")
@@ -42,6 +42,7 @@ if TYPE_CHECKING:
     show_default=True,
     help="What is shipped with a recipe: its project, its script alone, or a folder.",
 )
+@click.option("--pipe", is_flag=True, help="Run a pipeline here, each step's output the next one's input.")
 @click.option("--hold", is_flag=True, help="Record the run and start nothing; `evaldock tick` starts it.")
 @catalog_option
 @json_option
@@ -52,6 +53,7 @@ def run(
     dry_run: bool,
     detach: bool,
     hold: bool,
+    pipe: bool,
     profile: str | None,
     attached: str | None,
     detached: str | None,
@@ -66,6 +68,8 @@ def run(
     how it is run; -c then names one of its own configurations. The run is recorded before anything starts, so
     that it can always be found again.
 
+    A name ending in .toml is a pipeline: recipes and tasks that need one another, as one run.
+
     \b
     Examples:
       evaldock run quickcheck.chat --model-id m --url http://127.0.0.1:8000/v1 --backend process
@@ -73,6 +77,7 @@ def run(
       evaldock run mmath_en --model-id m --url https://api.example/v1 --api-key-name API_KEY --dry-run
       evaldock run recipes/score.py -c small --profile cluster data.limit=100
       evaldock run --config-name nightly --batch cluster
+      evaldock run pipeline.toml score.limit=100
 
     Exit codes: 0 every job succeeded (or was started, with --detach), 1 one did not, 2 the run can't be
     planned, 4 the backend can't be reached.
@@ -86,6 +91,8 @@ def run(
         profile=profile or attached or detached,
         options=given,
     )
+    if pipe:
+        return _run_pipe(asked, dry_run or detach or hold)
     planned = _planned(asked, dry_run)
     for line in planned.warnings:
         warn(line)
@@ -139,6 +146,18 @@ def _planned(asked: Asked, dry_run: bool) -> Planned:
         catalog_dir=catalog_dir,
         profile=asked.profile,
         dry_run=dry_run,
+    )
+
+
+def _run_pipe(asked: Asked, elsewhere: bool) -> int:
+    from launcher.commands import recipe_planning  # noqa: PLC0415
+
+    if len(asked.names) != 1 or not recipe_planning.is_pipeline(asked.names[0]) or asked.config is not None:
+        raise UsageError("--pipe runs one pipeline", hint="evaldock run pipeline.toml --pipe")
+    if elsewhere:
+        raise UsageError("--pipe runs here and now: no --dry-run, --detach or --hold")
+    return recipe_planning.run_pipe(
+        Path(asked.names[0]), asked.overrides, profile=asked.profile, options=asked.options
     )
 
 

@@ -41,7 +41,7 @@ class Job:
     plan: JobPlan
     compiled: Compiled
     settings: Mapping[str, object]
-    code: CodeTree
+    code: tuple[CodeTree, ...]
     warnings: tuple[str, ...] = ()
 
 
@@ -66,7 +66,7 @@ def plan_recipe(
     compiled = compile_recipe(spec, config, overrides, around=around, layers=layers, dry_run=dry_run)
     job = plan_job(spec, compiled, code=code_of(spec, code), keys=around.keys, environ=environ, run_id=run_id)
     plan = run_of([job.plan], compiled, job.settings, run_id=run_id, directory=directory)
-    return Planned(plan, job.warnings, (job.code,), compiled.config)
+    return Planned(plan, job.warnings, job.code, compiled.config)
 
 
 def run_of(
@@ -97,14 +97,15 @@ def plan_job(
     spec: Runspec,
     compiled: Compiled,
     *,
-    code: tuple[CodeTree, str],
+    code: tuple[CodeTree | None, str],
     keys: Keys = NO_KEYS,
     environ: Mapping[str, str],
     run_id: str,
     index: int = 0,
     title: str | None = None,
 ) -> Job:
-    """`code` is what is shipped and the script's path in it; `title` what the job is called in its run."""
+    """`code` is what is shipped (None where it runs in place) and the script's path in it; `title` what the
+    job is called in its run."""
     planner = _Planner(spec, compiled, environ, keys)
     reading = read_execution(compiled.how.execution)
     planner.problems += reading.problems
@@ -160,26 +161,33 @@ def plan_job(
         deployment=server,
         kind="recipe",
         setup=spec.setup,
-        code=tree.digest,
+        code=tree.digest if tree is not None else None,
     )
     warnings = (*spec.warnings, *dict.fromkeys(planner.warnings))
-    return Job(plan=plan, compiled=compiled, settings=settings, code=tree, warnings=warnings)
+    return Job(
+        plan=plan, compiled=compiled, settings=settings, code=(tree,) if tree else (), warnings=warnings
+    )
 
 
 def code_of(spec: Runspec, what: str) -> tuple[CodeTree, str]:
     """What is shipped, and the script's path in it: the project that the script belongs to (`tree`), nothing
-    else (`script`), or a folder that holds it.
+    else (`script`), or a folder that holds it."""
+    root = root_of(spec, what)
+    tree = packaging.self_contained(spec.script) if what == "script" else packaging.collect_tree(root)
+    return tree, spec.script.relative_to(root).as_posix()
 
-    A project is the nearest folder with a .git or a pyproject.toml; without one, the script's own folder.
-    """
-    if what == "script":
-        return packaging.self_contained(spec.script), spec.script.name
-    root = project_of(spec.script) if what == "tree" else Path(what).resolve()
+
+def root_of(spec: Runspec, what: str) -> Path:
+    """The folder that the code's paths start from, `what` as in `code_of`. A project is the nearest folder
+    with a .git or a pyproject.toml; without one, the script's own folder."""
+    if what in ("tree", "script"):
+        return project_of(spec.script) if what == "tree" else spec.script.parent
+    root = Path(what).resolve()
     if not spec.script.is_relative_to(root):
         raise UsageError(
             f"{spec.script} is not below {root}", hint="--code names a folder that holds the recipe"
         )
-    return packaging.collect_tree(root), spec.script.relative_to(root).as_posix()
+    return root
 
 
 def project_of(script: Path) -> Path:
