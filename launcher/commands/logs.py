@@ -6,6 +6,7 @@ import os
 import sys
 import time
 from collections.abc import Sequence
+from dataclasses import replace
 
 import click
 
@@ -81,7 +82,9 @@ class _Tail:
             return
         while True:
             at = (row.key, row.attempt)
-            chunk = load(plan.backend).logs(handle, self.cursors.get(at, 0))
+            # Where the backend is reached stands in the plan.
+            asked = replace(handle, settings=plan.settings)
+            chunk = load(plan.backend).logs(asked, self.cursors.get(at, 0))
             if not chunk.data:
                 return
             self.moved = True
