@@ -127,6 +127,15 @@ def collect(handle: JobHandle, destination: Path) -> Path:
     return destination
 
 
+def nodes(run: RunPlan) -> list[dict[str, Any]]:
+    """The cluster's, for a look before the run."""
+    return _cluster(run.settings).nodes()
+
+
+def selectors(run: RunPlan) -> list[dict[str, str]]:
+    return [ray_request.label_selector(run.settings, job) for job in run.jobs]
+
+
 def _asked(cluster: Cluster, handles: Sequence[JobHandle]) -> Mapping[str, Mapping[str, Any]]:
     """One question, whether for one job or for all."""
     if len(handles) == 1:

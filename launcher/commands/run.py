@@ -99,9 +99,12 @@ def run(
     if dry_run:
         _print_plan(planned, as_json)
         return 0
+    from launcher import preflight  # noqa: PLC0415
     from launcher.packaging import keep  # noqa: PLC0415 # hashing and tar, not for --help
     from launcher.plan_files import keep_config  # noqa: PLC0415
 
+    for line in preflight.check(planned.plan):
+        warn(line)
     keep(planned)
     keep_config(planned.plan.directory, planned.config)
     return _start(planned.plan, detach=detach or detached is not None, hold=hold, as_json=as_json)
