@@ -15,6 +15,7 @@ from pathlib import Path
 
 from catalog.errors import NotFound, Unreachable, UsageError
 from launcher.git_sources import COMMIT, SCHEMES, GitMount
+from launcher.locking import locked
 
 # Seconds that one command of git may take.
 PATIENCE = 900
@@ -36,11 +37,16 @@ def checkout(mount: GitMount, folder: Path, environ: Mapping[str, str] = os.envi
         return ready
     repository = folder / "repositories" / hashlib.sha256(mount.url.encode()).hexdigest()[:32]
     git = _Git(repository, environ)
-    git.prepare()
-    commit = git.fetch(mount)
-    ready = folder / "commits" / commit
-    if ready.is_dir():
-        return ready
+    with locked(repository.with_suffix(".lock")):
+        git.prepare()
+        commit = git.fetch(mount)
+        ready = folder / "commits" / commit
+        if not ready.is_dir():
+            _write(git, commit, ready)
+    return ready
+
+
+def _write(git: _Git, commit: str, ready: Path) -> None:
     ready.parent.mkdir(parents=True, exist_ok=True)
     making = Path(tempfile.mkdtemp(prefix=f".{commit[:12]}-", dir=ready.parent))
     try:
@@ -49,12 +55,11 @@ def checkout(mount: GitMount, folder: Path, environ: Mapping[str, str] = os.envi
         try:
             making.rename(ready)
         except OSError:
-            # Somebody else was quicker with the same commit.
+            # Another repository has the same commit, and somebody was quicker with that.
             if not ready.is_dir():
                 raise
     finally:
         shutil.rmtree(making, ignore_errors=True)
-    return ready
 
 
 class _Git:
@@ -78,7 +83,6 @@ class _Git:
 
     def fetch(self, mount: GitMount) -> str:
         """The commit that the ref leads to, fetched."""
-        # A name of its own, so that two launchers don't read each other's FETCH_HEAD.
         name = f"refs/evaldock/{hashlib.sha256(mount.ref.encode()).hexdigest()}"
         depth = () if mount.url.startswith("file:") else ("--depth", "1")
         fetched = self._git("fetch", "--quiet", "--no-tags", *depth, "--", mount.url, f"+{mount.ref}:{name}")

@@ -47,7 +47,8 @@ class GitMount:
 def read_mount(source: str, target: str | None = None) -> GitMount:
     """Raises UsageError for what isn't `git+URL@REF`, Refused for what git could take for more than that."""
     url, at, ref = source.removeprefix("git+").rpartition("@")
-    place = f"${{auto_mount:{source!r:.200}}}"
+    # Somebody's password may stand before the host.
+    place = f"${{auto_mount:{re.sub(r'(?<=://)[^/@]*@', '…@', source)!r:.200}}}"
     if not source.startswith("git+") or not at or not url:
         raise UsageError("it names no repository and ref", place=place, hint=EXPECTED)
     scheme, separator, rest = url.partition("://")

@@ -153,9 +153,10 @@ def _raise_ours(context: Context, composed: Composed, key: str | None) -> None:
     error = context.error
     if error is None:
         return
-    if key and not error.place:
+    if key:
         path = [int(part) if part.isdecimal() else part for part in re.findall(r"[^.\[\]]+", key)]
-        error.place = f"{key} ({composed.source(path)})"
+        own = f": {error.place}" if error.place else ""
+        error.place = f"{key} ({composed.source(path)}){own}"
     raise error from None
 
 
