@@ -8,7 +8,6 @@ earlier ones left).
 from __future__ import annotations
 
 import dataclasses
-import fcntl
 import json
 import os
 import time
@@ -19,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from launcher.jobs import JobPlan
+from launcher.locking import locked
 
 HANDLE = "run.json"
 CONFIG = "config.yaml"
@@ -127,13 +127,8 @@ def begin_attempt(job: Path, plan: JobPlan, attempt: int) -> None:
 def submitting(job: Path) -> Iterator[int]:
     """The job's folder, made and held against everybody else who submits the same job; the descriptor of its
     lock, which a child that inherits it holds on to."""
-    job.mkdir(parents=True, exist_ok=True)
-    lock = os.open(job / SUBMITTING, os.O_RDWR | os.O_CREAT, 0o600)
-    try:
-        fcntl.flock(lock, fcntl.LOCK_EX)
+    with locked(job / SUBMITTING) as lock:
         yield lock
-    finally:
-        os.close(lock)
 
 
 def secrets_text(values: Mapping[str, str]) -> str:

@@ -6,18 +6,16 @@ installed stands, which is written last. Installed by uv where it is to be had, 
 
 from __future__ import annotations
 
-import fcntl
-import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from catalog.cachedir import cache_dir
 from catalog.errors import EvaldockError
 from catalog.identity import canonical_sha256, is_local, pinned_packages
+from launcher.locking import locked
 
 READY = "installed.txt"
 
@@ -39,7 +37,7 @@ def ensure(packages: Sequence[str], root: Path, say: Callable[[str], None] = pri
     Raises InstallFailed.
     """
     target = environment_for(packages, root)
-    with _locked(target.with_suffix(".lock")):
+    with locked(target.with_suffix(".lock")):
         if (target / READY).is_file():
             return target
         say(f"installing {', '.join(packages) or 'an empty environment'}")
@@ -116,14 +114,3 @@ def _run(command: list[str]) -> str:
         last = "\n".join((done.stderr or done.stdout).strip().splitlines()[-12:])
         raise InstallFailed(f"installing the harness's packages failed:\n{last}", place=command[-1])
     return done.stdout
-
-
-@contextmanager
-def _locked(path: Path) -> Iterator[None]:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    file = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
-    try:
-        fcntl.flock(file, fcntl.LOCK_EX)
-        yield
-    finally:
-        os.close(file)
