@@ -19,6 +19,8 @@ from launcher.locking import locked
 
 # Seconds that one command of git may take.
 PATIENCE = 900
+# Of git's own variables: how it reaches others, and where this machine's settings are.
+_KEPT = ("GIT_SSH", "GIT_SSL_", "GIT_ASKPASS", "GIT_PROXY_SSL_", "GIT_CONFIG_GLOBAL", "GIT_CONFIG_NOSYSTEM")
 _SAFE = (
     *("-c", "core.hooksPath=/dev/null"),
     *("-c", "core.fsmonitor=false"),
@@ -66,11 +68,13 @@ class _Git:
     def __init__(self, repository: Path, environ: Mapping[str, str]) -> None:
         self.repository = repository
         # Variables of a git that is running around us (a hook's) would lead to another repository.
-        own = {name: value for name, value in environ.items() if not name.startswith("GIT_")}
-        ssh = {name: environ[name] for name in ("GIT_SSH", "GIT_SSH_COMMAND") if name in environ}
+        own = {
+            name: value
+            for name, value in environ.items()
+            if not name.startswith("GIT_") or name.startswith(_KEPT)
+        }
         self.environ = {
             **own,
-            **ssh,
             "GIT_ALLOW_PROTOCOL": ":".join(SCHEMES),
             "GIT_TERMINAL_PROMPT": "0",
             "LC_ALL": "C",

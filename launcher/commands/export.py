@@ -35,7 +35,7 @@ FORMATS = ("json", "csv", "every-eval-ever", "huggingface", "mlflow", "wandb")
     "--organization", default="unknown", show_default=True, help="Who evaluated, for every-eval-ever."
 )
 @click.option(
-    "--project", default="evaldock", show_default=True, help="Experiment or project, for mlflow and wandb."
+    "--project", help="Experiment or project, for mlflow and wandb. [default: evaldock; [wandb] of env.toml]"
 )
 @catalog_option
 def export(
@@ -45,13 +45,13 @@ def export(
     output: Path | None,
     datasets: tuple[str, ...],
     organization: str,
-    project: str,
+    project: str | None,
     catalog_dir: Path | None,
 ) -> None:
     """Export published results, all or those of some models or runs.
 
     mlflow and wandb need their packages (`pip install 'evaldock[mlflow]'`, `'evaldock[wandb]'`) and use their
-    own environment variables for address and login.
+    own environment variables for address and login. For wandb, env.toml's [wandb] says project and entity.
 
     \b
     Examples:
@@ -66,10 +66,19 @@ def export(
     elif form in ("mlflow", "wandb"):
         from launcher import tracking  # noqa: PLC0415
 
-        tracking.log(form, chosen, project)
+        settings = _wandb_settings() if form == "wandb" else {}
+        own = settings.pop("project", "evaldock")
+        tracking.log(form, chosen, project or own, settings)
         note(f"{len(chosen)} records logged to {form}")
     else:
         _write(_text(chosen, form, datasets), output)
+
+
+def _wandb_settings() -> dict[str, str]:
+    from launcher import env_file  # noqa: PLC0415
+
+    section = env_file.section("wandb")
+    return {key: str(section[key]) for key in ("project", "entity", "group", "mode") if key in section}
 
 
 def _chosen(published: Sequence[Published], names: Sequence[str]) -> list[Published]:
