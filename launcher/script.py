@@ -118,24 +118,36 @@ wait "$!"
 """
 
 # EVALDOCK_CODE is where the backend has put the shipped code; without any, a recipe starts in its results.
-# What setup exports and where it changes to is for the command, too.
+# What setup exports and where it changes to is for the command alone: this script keeps its folder and names.
 _RECIPE = """\
 export EVALDOCK_CONFIG="$PWD/{run_config}" EVALDOCK_RESULTS={results}
 {inputs}\
 code=${{EVALDOCK_CODE-{results}}}
+[ -d "$code" ] || fail "the shipped code is not there"
 export PYTHONPATH="$code:$code/src${{PYTHONPATH:+:$PYTHONPATH}}"
-cd "$code" || fail "the shipped code is not there"
+{begin}\
+(
+  cd "$code" || exit 70
 {setup}\
-sh -c {command} &
+  exec sh -c {command}
+) &
 wait "$!"
+{end}\
 """
 
 _SETUP = """\
-reason="its setup failed"
-set +u -e
-eval {setup}
-set -u +e
-reason=
+  set +u -e
+  eval {setup}
+  rm -f "$evaldock_setup"
+"""
+_BEGIN_SETUP = """\
+evaldock_setup="$PWD/.setup"
+: >"$evaldock_setup"
+"""
+_END_SETUP = """\
+ended=$?
+[ ! -f .setup ] || reason="its setup failed"
+exit "$ended"
 """
 
 _WAIT = """\
@@ -207,8 +219,10 @@ def _body(job: JobPlan, results: str, inputs: Mapping[str, str]) -> str:
     exports = "".join(
         f"export EVALDOCK_INPUT_{name.upper()}={shlex.quote(path)}\n" for name, path in sorted(inputs.items())
     )
-    setup = _SETUP.format(setup=shlex.quote(job.setup.strip("\n"))) if job.setup.strip() else ""
-    return _RECIPE.format(**given, inputs=exports, setup=setup)
+    if not job.setup.strip():
+        return _RECIPE.format(**given, inputs=exports, begin="", setup="", end="")
+    setup = _SETUP.format(setup=shlex.quote(job.setup.strip("\n")))
+    return _RECIPE.format(**given, inputs=exports, begin=_BEGIN_SETUP, setup=setup, end=_END_SETUP)
 
 
 def run_config(job: JobPlan) -> bytes:

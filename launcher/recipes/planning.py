@@ -111,11 +111,9 @@ def plan_job(
     planner.problems += reading.problems
     planner.warnings += reading.warnings
     key = f"{run_id}-{index:03d}"
-    resources = replace(
-        reading.resources,
-        nodes=compiled.nodes,
-        gpus=compiled.gpus if compiled.gpus is not None else reading.resources.gpus,
-    )
+    gpus = compiled.gpus if compiled.gpus is not None else reading.resources.gpus
+    # Engines and schedulers refuse to be asked for none.
+    resources = replace(reading.resources, nodes=compiled.nodes, gpus=gpus or None)
     image = planner.image()
     variables = planner.environment()
     where = compiled.how.execution.secrets_where
@@ -133,7 +131,7 @@ def plan_job(
         spec,
         script,
         nodes=compiled.nodes,
-        gpus=resources.gpus,
+        gpus=gpus,
         key=key,
         shebang=shebang_of(spec.script) if spec.run.launch == "direct" else "",
     )
