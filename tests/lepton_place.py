@@ -11,13 +11,16 @@ from pathlib import Path
 import pytest
 
 from launched import Place, until
-from launcher.backends import lepton_api
+from launcher.backends import environments, lepton_api
 from launcher.jobs import JobHandle
+from planned_runs import HARNESSES
 from services.lepton import Lepton
 from services.processes import free_port
 
-# The one that the contract suite gives away: here it is a secret of the workspace.
-SECRET = "s3cr$t'\"`x` \\ value"
+# What the contract suite gives jobs under these names: on Lepton it is the workspace that has them.
+SECRETS = {"HOST_KEY": "s3cr$t'\"`x` \\ value", "STANDIN_KEY": "only-for-the-stand-in"}
+# The harness in the image of a test module's jobs.
+HARNESS = {"test_quickcheck": "./harnesses/quickcheck", "test_mmath": "./harnesses/mmath/requirements.txt"}
 IMAGE = "registry.example/evals/shell@sha256:" + "1" * 64
 
 
@@ -39,8 +42,9 @@ def lepton_place(request: pytest.FixtureRequest) -> Place:
         log = lepton_log(workspace, handle).decode("utf-8", "replace")
         return json.dumps(workspace.look()["jobs"][handle.native_id], ensure_ascii=False) + log
 
+    volume = {"from": "node-nfs:shared", "path": "/evals", "mount_path": str(root)}
     execution = {"resource_shape": "cpu.small", "output_dir": str(root)}
-    workspace.change(settings={"secrets": {"HOST_KEY": SECRET}})
+    workspace.change(settings={"secrets": SECRETS, "path": _programs(request)})
     return Place(
         "lepton",
         IMAGE,
@@ -48,10 +52,19 @@ def lepton_place(request: pytest.FixtureRequest) -> Place:
         killed=killed,
         cut=cut,
         remote=str(root),
-        settings={**execution, "results_limit": 1 << 20},
-        execution=execution,
+        settings={**execution, "volumes": [volume], "results_limit": 1 << 20},
+        execution={**execution, "mounts": [volume]},
         native=native,
     )
+
+
+def _programs(request: pytest.FixtureRequest) -> list[str]:
+    packages = HARNESS.get(request.node.path.stem)
+    if packages is None:
+        return []
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("EVALDOCK_CACHE", str(request.getfixturevalue("environments")))
+        return [str(environments.ensure([packages], HARNESSES.parent) / "bin")]
 
 
 def lepton_log(workspace: Lepton, handle: JobHandle) -> bytes:

@@ -43,8 +43,8 @@ class Lepton:
         _call("POST", self.host, self.name, data)
 
     def fault(self, match: str, does: int | str, times: int = 1) -> None:
-        """The next requests that begin so answer with a status, or `drop` (not done), or `lose` (done, without
-        an answer)."""
+        """The next requests that begin so answer with a status, are dropped (`drop`), or done and not
+        answered (`lose`)."""
         self.change(faults=[{"match": match, "does": does, "times": times}])
 
     def look(self) -> dict[str, Any]:

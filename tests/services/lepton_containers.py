@@ -11,7 +11,6 @@ import os
 import re
 import signal
 import subprocess
-import sys
 import threading
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -50,7 +49,6 @@ class Container:
         self.mark = f"LEPTON_REPLICA={name}"
         self.log = folder / "log"
         whole = {
-            "PATH": f"{Path(sys.executable).parent}:/usr/local/bin:/usr/bin:/bin",
             "HOME": str(folder),
             "LEPTON_REPLICA": name,
             **environ,

@@ -68,7 +68,8 @@ class Endpoint:
 
 @dataclass(slots=True)
 class Workspace:
-    """`settings`: token, secrets, shapes, node_groups, unique_names, new_api, hold (jobs stay queued)."""
+    """`settings`: token, secrets, shapes, node_groups, unique_names, new_api, hold (jobs stay queued), path
+    (folders of programs that images hold)."""
 
     name: str
     folder: Path
@@ -122,7 +123,13 @@ class Workspace:
     def container(self, name: str, spec: dict[str, Any], environ: dict[str, str]) -> Container:
         mounts = {m["mount_path"]: self.volume(m["from"], m["path"]) for m in spec.get("mounts") or []}
         folder = self.folder / "containers" / f"{name}-{secrets.token_hex(3)}"
-        return Container(name, spec["container"]["command"], environ, folder, mounts)
+        path = [
+            *self.settings.get("path", ()),
+            str(Path(sys.executable).parent),
+            "/usr/local/bin:/usr/bin:/bin",
+        ]
+        whole = {"PATH": ":".join(path), **environ}
+        return Container(name, spec["container"]["command"], whole, folder, mounts)
 
     def volume(self, source: str, path: str) -> Path:
         return self.folder / "volumes" / source / path.strip("/")
