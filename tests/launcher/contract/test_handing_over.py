@@ -134,6 +134,10 @@ def test_a_variable_of_the_machine_that_is_not_set_fails_the_job(
     run = changed(place.run(tmp_path, RESULTS), secrets=(secret,))
     database.record(run)
     (row,) = supervise(database, run)
+    if place.name == "lepton":  # it knows before: a container without one of its secrets would never start
+        assert row.state is State.FAILED
+        assert str(row.reason).startswith("not submitted: the workspace has no secret NOT_SET_HERE")
+        return
     assert (row.state, row.exit_code) == (State.FAILED, 70)
     assert row.reason == "the variable NOT_SET_HERE is not set on this machine"
 
