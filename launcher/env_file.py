@@ -45,8 +45,14 @@ class EnvFile:
         parts = tuple(path)
         for length in range(len(parts), 0, -1):
             if parts[:length] in self.lines:
-                return f"{self.path}:{self.lines[parts[:length]]}"
-        return str(self.path)
+                return f"{self.shown}:{self.lines[parts[:length]]}"
+        return self.shown
+
+    @property
+    def shown(self) -> str:
+        """The path for people: short where it lies below the working folder."""
+        here = Path.cwd()
+        return str(self.path.relative_to(here) if self.path.is_relative_to(here) else self.path)
 
 
 def find(environ: Mapping[str, str] = os.environ, start: Path | None = None) -> Path | None:

@@ -49,7 +49,7 @@ def inheritance(file: EnvFile, name: str) -> tuple[str, ...]:
         )
     if name not in file.tables:
         near = did_you_mean(name, file.profiles)
-        raise NotFound(f"no profile {name!r}{near}", place=str(file.path), hint=_available(file))
+        raise NotFound(f"no profile {name!r}{near}", place=file.shown, hint=_available(file))
     chain = [name]
     while (parent := file.tables[chain[-1]].get("extends")) is not None:
         place = file.place((chain[-1], "extends"))

@@ -93,7 +93,7 @@ def of_file(file: EnvFile, name: str) -> Profile:
         places |= stands
     if reader.problems:
         raise InvalidInput(f"profile {name!r} has mistakes:", reader.problems)
-    title = f"profile {name} ({file.path})"
+    title = f"profile {name} ({file.shown})"
     parts = {section: data[section] for section in SECTIONS if section in data}
     return Profile(
         name=name,

@@ -59,7 +59,7 @@ def ls(*, as_json: bool) -> int:
         heads = [each if isinstance(each, Column) else Column(each) for each in columns]
         out(table(heads, cells, width=width()))
     else:
-        out(f"no profiles in {safe(str(file.path))}")
+        out(f"no profiles in {safe(file.shown)}")
     wrong = [problem for row in rows for problem in row["problems"]]
     for problem in [] if as_json else wrong:
         warn(problem)
@@ -99,7 +99,7 @@ def show(*, name: str | None, as_json: bool) -> int:
         columns = (Column("key"), Column("value", flexible=True), Column("from"))
         out(table(columns, [(key, _text(value), place) for key, value, place in rows], width=width()))
     else:
-        out(f"nothing of it is set in {safe(str(file.path))}")
+        out(f"nothing of it is set in {safe(file.shown)}")
     for problem in wrong:
         warn(problem)
     return 1 if wrong else 0

@@ -1,0 +1,28 @@
+"""The pages about profiles: what they show is what happens, and no key is forgotten."""
+
+from __future__ import annotations
+
+import os
+import re
+import sys
+from pathlib import Path
+
+from foundation import doc_examples
+from launcher import env_file, wandb_settings
+from launcher.profile_tables import ALIASES, OWN
+
+DOCS = Path(__file__).parents[2] / "docs"
+
+
+def test_the_guide_does_what_it_says(tmp_path: Path) -> None:
+    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+    environment = {**os.environ, "PATH": path, "COLUMNS": "200"}
+    assert doc_examples.run(DOCS / "how-to" / "profiles.md", tmp_path, environment) == 4
+
+
+def test_the_reference_names_every_key() -> None:
+    page = (DOCS / "reference" / "env-toml.md").read_text()
+    words = set(re.findall(r"[\w.]+", page))
+    assert {*ALIASES, *OWN, *env_file.SPECIAL, *wandb_settings.KNOWN} <= words
+    for variable in (env_file.VARIABLE, "EVALDOCK_BOUND_KEYS"):
+        assert f"`{variable}`" in (DOCS / "reference" / "environment.md").read_text()
