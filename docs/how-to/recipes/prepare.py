@@ -20,7 +20,7 @@ from pathlib import Path
 config = json.loads(Path(os.environ["EVALDOCK_CONFIG"]).read_text())
 items = []
 for number in range(config["count"]):
-    left, right = ((number + config["seed"]) * factor % 90 + 10 for factor in (37, 53))
+    left, right = ((number + config["seed"]) * factor % 90 + 10 for factor in (37, 29))
     items.append({"id": number, "question": f"{left} + {right}", "answer": left + right})
 
 lines = "".join(f"{json.dumps(item)}\n" for item in items)
