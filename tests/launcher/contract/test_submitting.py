@@ -123,6 +123,7 @@ def test_who_cannot_be_reached_is_unknown(
 ) -> None:
     run = place.run(tmp_path, COUNT)
     handle = place.submit(run)
+    wait_for(artifacts(handle) / "count")
     environ, cut = place.cut(handle)
     with monkeypatch.context() as patch:
         for name, value in environ.items():
