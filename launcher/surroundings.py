@@ -84,6 +84,6 @@ def _artifact(name: str, part: str | None, *, environ: Mapping[str, str], dry_ru
     """None for what a dry run would have to ask a server."""
     from launcher import artifacts  # noqa: PLC0415 # fsspec, only where an artifact is named
 
-    if dry_run and not artifacts.open_registry(environ).store.local:
+    if dry_run and not artifacts.open_registry(environ).local:
         return None
     return artifacts.resolve(name, part, environ=environ)

@@ -13,10 +13,11 @@ from typing import IO, Any, NoReturn
 
 from fsspec.spec import AbstractFileSystem
 
-from launcher.artifacts.names import SCHEME, ArtifactNotFound, ArtifactRef
+from launcher.artifacts.names import SCHEME, ArtifactRef
 from launcher.artifacts.opening import open_registry
-from launcher.artifacts.registry import Registry, Version
+from launcher.artifacts.registry import Registry
 from launcher.artifacts.store import Store
+from launcher.artifacts.versions import Artifacts, Version
 
 
 class ArtifactFileSystem(AbstractFileSystem):  # type: ignore[misc] # fsspec publishes no types
@@ -35,7 +36,7 @@ class ArtifactFileSystem(AbstractFileSystem):  # type: ignore[misc] # fsspec pub
         **more: Any,
     ) -> None:
         super().__init__(**more)
-        self.registry = Registry(Store(registry, options)) if registry else open_registry()
+        self.registry: Artifacts = Registry(Store(registry, options)) if registry else open_registry()
         self.verify = verify
 
     @classmethod
@@ -51,8 +52,7 @@ class ArtifactFileSystem(AbstractFileSystem):  # type: ignore[misc] # fsspec pub
         version, inside = self._find(path)
         if inside in version.files:
             return _file(path, version, inside)
-        if inside and not any(name.startswith(f"{inside}/") for name in version.files):
-            raise ArtifactNotFound(f"{version} has no file or folder {inside!r}")
+        version.below(inside)
         return _folder(path)
 
     def ls(self, path: str, detail: bool = True, **_: Any) -> list[Any]:
@@ -69,15 +69,11 @@ class ArtifactFileSystem(AbstractFileSystem):  # type: ignore[misc] # fsspec pub
         version, inside = self._find(path)
         if inside in version.files:
             return [_file(path, version, inside)]
-        start = f"{inside}/" if inside else ""
         found: dict[str, dict[str, Any]] = {}
-        for name in version.files:
-            if name.startswith(start):
-                first, slash, _ = name.removeprefix(start).partition("/")
-                here = f"{path}/{first}"
-                found[here] = _folder(here) if slash else _file(here, version, name)
-        if not found:
-            raise ArtifactNotFound(f"{version} has no file or folder {inside!r}")
+        for name, whole in version.below(inside).items():
+            first, slash, _ = name.partition("/")
+            here = f"{path}/{first}"
+            found[here] = _folder(here) if slash else _file(here, version, whole)
         return list(found.values())
 
     def _open(self, path: str, mode: str = "rb", **_: Any) -> IO[bytes]:
@@ -107,7 +103,7 @@ def _file(path: str, version: Version, inside: str) -> dict[str, Any]:
         "name": path,
         "size": stored.size,
         "type": "file",
-        "sha256": stored.sha256,
+        "checksum": stored.checksum,
         "version": f"v{version.number}",
         "created": version.created,
     }

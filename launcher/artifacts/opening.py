@@ -15,7 +15,7 @@ from catalog.errors import UsageError
 from catalog.nearest import did_you_mean
 from launcher import env_file
 from launcher.artifacts.names import SCHEME, ArtifactRef
-from launcher.artifacts.registry import Registry, below
+from launcher.artifacts.registry import Registry
 from launcher.artifacts.store import Store
 
 VARIABLE = "EVALDOCK_ARTIFACTS"
@@ -70,7 +70,7 @@ def resolve(name: str, field: str | None = None, *, environ: Mapping[str, str] =
         raise UsageError(f"an artifact has no {wanted!r}{near}", hint=f"there are: {', '.join(FIELDS)}")
     registry, ref = open_registry(environ), ArtifactRef.parse(name)
     version = registry.find(ref)
-    below(version, ref.path)
+    version.below(ref.path)
     match wanted:
         case "path":
             return registry.address(version, ref.path)
@@ -78,7 +78,7 @@ def resolve(name: str, field: str | None = None, *, environ: Mapping[str, str] =
             return f"{SCHEME}{version}" + (f"/{ref.path}" if ref.path else "")
         case "digest":
             file = version.files.get(ref.path)
-            return file.sha256 if file else version.digest
+            return file.checksum.partition(":")[2] if file else version.digest
         case "version":
             return f"v{version.number}"
         case "type":

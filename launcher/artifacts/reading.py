@@ -1,4 +1,4 @@
-"""Reading a stored file against the sha256 it was published with.
+"""Reading a stored file against the checksum it was published with.
 
 A small file is read and checked whole before its first byte is given out. A large one is checked while it is
 read from its beginning to its end: the last read fails where it was damaged. Who jumps about in a large file
@@ -17,12 +17,16 @@ SMALL = 16 << 20
 _CHUNK = 1 << 20
 
 
-def verified(file: IO[bytes], sha256: str, size: int, name: str, *, whole: bool = False) -> IO[bytes]:
-    """Takes `file` over. Raises ArtifactDamaged, now or when the damage is met."""
+def verified(file: IO[bytes], checksum: str, size: int, name: str, *, whole: bool = False) -> IO[bytes]:
+    """Takes `file` over. `checksum` is an algorithm of hashlib, a colon, and hex digits. Raises
+    ArtifactDamaged, now or when the damage is met."""
+    algorithm, _, expected = checksum.partition(":")
+    hashing = hashlib.new(algorithm, usedforsecurity=False)
     if size <= SMALL:
         with file:
             data = file.read(size + 1)
-        if hashlib.sha256(data).hexdigest() != sha256:
+        hashing.update(data)
+        if hashing.hexdigest() != expected:
             raise _damaged(name)
         return io.BytesIO(data)
     try:
@@ -30,22 +34,21 @@ def verified(file: IO[bytes], sha256: str, size: int, name: str, *, whole: bool 
             raise _damaged(name)
         file.seek(0)
         if whole:
-            checked = hashlib.sha256()
             while chunk := file.read(_CHUNK):
-                checked.update(chunk)
-            if checked.hexdigest() != sha256:
+                hashing.update(chunk)
+            if hashing.hexdigest() != expected:
                 raise _damaged(name)
             file.seek(0)
             return file
     except BaseException:
         file.close()
         raise
-    return io.BufferedReader(_Checked(file, sha256, size, name), _CHUNK)
+    return io.BufferedReader(_Checked(file, hashing, expected, size, name), _CHUNK)
 
 
 def _damaged(name: str) -> ArtifactDamaged:
     return ArtifactDamaged(
-        f"{name} is not what was published: its size or sha256 differs",
+        f"{name} is not what was published: its size or checksum differs",
         hint="publish it again; versions before it may be whole",
     )
 
@@ -53,10 +56,10 @@ def _damaged(name: str) -> ArtifactDamaged:
 class _Checked(io.RawIOBase):
     """`checked` is how far the file has been read without a gap."""
 
-    def __init__(self, file: IO[bytes], sha256: str, size: int, name: str) -> None:
+    def __init__(self, file: IO[bytes], hashing: Any, expected: str, size: int, name: str) -> None:
         super().__init__()
-        self._file, self._sha256, self._size, self._name = file, sha256, size, name
-        self._hash, self._checked, self._at = hashlib.sha256(), 0, 0
+        self._file, self._hash, self._expected, self._size, self._name = file, hashing, expected, size, name
+        self._checked, self._at = 0, 0
 
     def readable(self) -> bool:
         return True
@@ -77,7 +80,7 @@ class _Checked(io.RawIOBase):
         if self._at <= self._checked < self._at + len(data):
             self._hash.update(data[self._checked - self._at :])
             self._checked = self._at + len(data)
-            if self._checked == self._size and self._hash.hexdigest() != self._sha256:
+            if self._checked == self._size and self._hash.hexdigest() != self._expected:
                 raise _damaged(self._name)
         self._at += len(data)
         if len(buffer) and not data and self._at < self._size:

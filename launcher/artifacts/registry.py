@@ -6,7 +6,7 @@
     NAME/aliases/ALIAS.json the version that an alias means; the last writer wins
 
 `latest` is the highest version that exists, so nobody has to write it. A number whose publisher died is never
-used again. Nothing is ever changed in a version, and every file is read against its sha256.
+used again. Nothing is ever changed in a version, and every file is read against its checksum.
 """
 
 from __future__ import annotations
@@ -14,15 +14,12 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-import tempfile
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import IO, Any
 from uuid import uuid4
 
 from catalog.errors import Refused, UsageError
-from catalog.identity import canonical_sha256
 from catalog.nearest import did_you_mean
 from launcher.artifacts.names import (
     LATEST,
@@ -35,56 +32,28 @@ from launcher.artifacts.names import (
     number,
 )
 from launcher.artifacts.reading import verified
-from launcher.artifacts.store import CHUNK, Store
+from launcher.artifacts.store import Store
+from launcher.artifacts.versions import Progress, StoredFile, Version, adding_up
 from launcher.run_directory import timestamp
 
 FORMAT = 1
+_SHA256 = "sha256:"
 _TAKEN = 1000  # so many others may publish the same name at the same time
 
 
-Progress = Callable[[int, int], None]
-
-
-@dataclass(frozen=True, slots=True)
-class StoredFile:
-    sha256: str
-    size: int
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Version:
-    """`files` by their path in it. `made_by` is the job's or run's name that published it, `type` such as
-    `weights` or `dataset`, `aliases` those that mean it now."""
-
-    name: str
-    number: int
-    created: str
-    files: Mapping[str, StoredFile]
-    type: str = "artifact"
-    made_by: str | None = None
-    description: str = ""
-    aliases: tuple[str, ...] = ()
-    digest: str = field(init=False)
-
-    def __post_init__(self) -> None:
-        hashes = {path: file.sha256 for path, file in self.files.items()}
-        object.__setattr__(self, "digest", canonical_sha256(hashes))
-
-    def __str__(self) -> str:
-        return f"{self.name}:v{self.number}"
-
-    @property
-    def size(self) -> int:
-        return sum(file.size for file in self.files.values())
-
-    @property
-    def folder(self) -> str:
-        return f"{self.name}/v{self.number}"
-
-
 class Registry:
+    """See `launcher.artifacts.versions.Artifacts` for what is asked of it."""
+
     def __init__(self, store: Store) -> None:
         self.store = store
+
+    @property
+    def local(self) -> bool:
+        return self.store.local
+
+    @property
+    def place(self) -> str:
+        return self.store.address("")
 
     def names(self) -> list[str]:
         return [name for name in self.store.names("") if not name.startswith(".")]
@@ -123,12 +92,12 @@ class Registry:
         for alias in aliases:
             check_alias(alias)
         files = dict(_files(source))
-        moved = _adding_up(progress, sum(file.stat().st_size for file in files.values()))
+        moved = adding_up(progress, sum(file.stat().st_size for file in files.values()))
         taken = self._claim(name)
         folder = f"{name}/v{taken}"
         try:
             stored = {
-                path: StoredFile(*self.store.put(file, f"{folder}/{path}", moved))
+                path: _stored(*self.store.put(file, f"{folder}/{path}", moved))
                 for path, file in files.items()
             }
             made = Version(
@@ -161,41 +130,12 @@ class Registry:
         """A file of a version, checked as `launcher.artifacts.reading` says."""
         stored = version.files.get(path)
         if stored is None:
-            raise ArtifactNotFound(
-                f"{version} has no file {path!r}{did_you_mean(path, version.files)}",
-                hint=f"`evaldock artifact show {version}` lists them",
-            )
+            raise version.without(path)
         try:
             file = self.store.open(f"{version.folder}/{path}")
         except FileNotFoundError:
             raise ArtifactDamaged(f"{version}: {path} is gone", place=self.address(version)) from None
-        return verified(file, stored.sha256, stored.size, f"{version}/{path}", whole=whole)
-
-    def get(
-        self,
-        version: Version,
-        target: Path,
-        path: str = "",
-        progress: Progress | None = None,
-    ) -> list[Path]:
-        """Copies a version, or a file or folder of it, to `target`, which must not be there yet. Whole and
-        checked, or not at all."""
-        if target.exists():
-            raise Refused(f"{target} is already there", hint="name another place, or remove it first")
-        wanted = below(version, path)
-        moved = _adding_up(progress, sum(version.files[name].size for name in wanted.values()))
-        target.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(dir=target.parent, prefix=f".{target.name}.") as waiting:
-            made = Path(waiting) / "whole"
-            for name in wanted:
-                file = made / name if name else made
-                file.parent.mkdir(parents=True, exist_ok=True)
-                with self.open(version, wanted[name]) as source, file.open("wb") as copy:
-                    while chunk := source.read(CHUNK):
-                        copy.write(chunk)
-                        moved(len(chunk))
-            made.rename(target)
-        return [target / name if name else target for name in wanted]
+        return verified(file, stored.checksum, stored.size, f"{version}/{path}", whole=whole)
 
     def address(self, version: Version, path: str = "") -> str:
         """Where its files lie: a path, or a URL of the store."""
@@ -234,7 +174,7 @@ class Registry:
                 number=wanted,
                 created=str(data["created"]),
                 files={
-                    str(path): StoredFile(sha256=str(each["sha256"]), size=int(each["size"]))
+                    str(path): _stored(str(each["sha256"]), int(each["size"]))
                     for path, each in data["files"].items()
                 },
                 type=str(data["type"]),
@@ -262,33 +202,6 @@ class Registry:
         self.store.replace(f"{version.name}/aliases/{alias}.json", data)
 
 
-def below(version: Version, path: str) -> dict[str, str]:
-    """The files of a version at or below `path`: their paths from there (empty for `path` itself), and in the
-    version. Raises ArtifactNotFound."""
-    if path in version.files:
-        return {"": path}
-    start = f"{path}/" if path else ""
-    found = {name.removeprefix(start): name for name in version.files if name.startswith(start)}
-    if not found:
-        raise ArtifactNotFound(
-            f"{version} has no file or folder {path!r}{did_you_mean(path, version.files)}",
-            hint=f"`evaldock artifact show {version}` lists them",
-        )
-    return found
-
-
-def _adding_up(progress: Progress | None, whole: int) -> Callable[[int], None]:
-    done = 0
-
-    def moved(size: int) -> None:
-        nonlocal done
-        done += size
-        if progress is not None:
-            progress(done, whole)
-
-    return moved
-
-
 def _files(source: Path) -> Iterator[tuple[str, Path]]:
     """Links to files count as the files; where they lead is nothing that others could follow."""
     if source.is_file():
@@ -312,8 +225,15 @@ def _files(source: Path) -> Iterator[tuple[str, Path]]:
         raise UsageError(f"nothing to publish: {source} holds no files")
 
 
+def _stored(sha256: str, size: int) -> StoredFile:
+    return StoredFile(f"{_SHA256}{sha256}", size)
+
+
 def _written(version: Version) -> bytes:
-    files = {path: {"sha256": f.sha256, "size": f.size} for path, f in sorted(version.files.items())}
+    files = {
+        path: {"sha256": file.checksum.removeprefix(_SHA256), "size": file.size}
+        for path, file in sorted(version.files.items())
+    }
     data = {
         "format": FORMAT,
         "created": version.created,

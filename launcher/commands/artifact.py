@@ -13,7 +13,8 @@ import click
 from catalog.console import json_option, note, one_line, out, print_json, safe, width
 
 if TYPE_CHECKING:
-    from launcher.artifacts.registry import Registry, Version
+    from launcher.artifacts.registry import Registry
+    from launcher.artifacts.versions import Version
 
 _REF = "NAME[:VERSION][/PATH]"
 
@@ -48,7 +49,7 @@ def ls(*, name: str | None, as_json: bool) -> None:
     elif found:
         _print(found)
     else:
-        out(f"no artifacts in {safe(registry.store.address(''))}; `evaldock artifact put` publishes one")
+        out(f"no artifacts in {safe(registry.place)}; `evaldock artifact put` publishes one")
 
 
 @click.command()
@@ -82,10 +83,15 @@ def show(*, artifact: str, as_json: bool) -> None:
         if value:
             out(f"{key:12} {one_line(str(value))}")
     out()
-    rows = [(path, bytes_text(file.size), file.sha256[:16]) for path, file in version.files.items()]
+    rows = [
+        (path, bytes_text(file.size), file.checksum.partition(":")[2][:16])
+        for path, file in version.files.items()
+    ]
     out(
         table(
-            (Column("file", flexible=True), Column("size", right=True), Column("sha256")), rows, width=width()
+            (Column("file", flexible=True), Column("size", right=True), Column("checksum")),
+            rows,
+            width=width(),
         )
     )
 
@@ -145,12 +151,13 @@ def get(*, artifact: str, target: Path | None, as_json: bool) -> None:
     """
     from catalog.amounts import byte_progress  # noqa: PLC0415
     from launcher.artifacts.names import ArtifactRef  # noqa: PLC0415
+    from launcher.artifacts.versions import fetch  # noqa: PLC0415
 
     registry, ref = _registry(), ArtifactRef.parse(artifact)
     version = registry.find(ref)
     to = target or Path(ref.path.rpartition("/")[2] or ref.name)
     with byte_progress(str(version), "copied") as progress:
-        files = registry.get(version, to, ref.path, progress)
+        files = fetch(registry, version, to, ref.path, progress)
     if as_json:
         print_json({"version": str(version), "files": [str(file) for file in files]})
     else:
@@ -203,7 +210,9 @@ def _data(registry: Registry, version: Version, *, files: bool = False) -> dict[
         "at": registry.address(version),
     }
     if files:
-        listed = {path: {"sha256": file.sha256, "size": file.size} for path, file in version.files.items()}
+        listed = {
+            path: {"checksum": file.checksum, "size": file.size} for path, file in version.files.items()
+        }
         data["files"] = listed
     return data
 

@@ -91,7 +91,9 @@ def test_fields_of_an_artifact_are_of_one_version(registry: Registry, model: Pat
     assert resolve("art://llama", "uri") == "art://llama:v1"
     assert [resolve("llama", field) for field in ("name", "version", "type")] == ["llama", "v1", "weights"]
     assert resolve("llama", "digest") == version.digest
-    assert resolve("llama/config.json", "digest") == version.files["config.json"].sha256
+    assert resolve("llama/config.json", "digest") == version.files["config.json"].checksum.removeprefix(
+        "sha256:"
+    )
     with pytest.raises(UsageError, match="an artifact has no 'pth'; did you mean 'path'"):
         resolve("llama", "pth")
     with pytest.raises(ArtifactNotFound):
@@ -143,4 +145,5 @@ def test_mistakes_in_the_section(
     monkeypatch.chdir(tmp_path)
     with pytest.raises(UsageError, match=said) as wrong:
         location()
-    assert wrong.value.place == f"{tmp_path}/env.toml:1"
+    assert wrong.value.place is not None
+    assert wrong.value.place.endswith("env.toml:1")

@@ -49,7 +49,7 @@ def test_looking_around(published: Registry) -> None:
     assert fs.du("llama:best") == 15254
     info = fs.info("llama:best/config.json")
     assert (info["type"], info["size"], info["version"]) == ("file", 14, "v1")
-    assert len(info["sha256"]) == 64
+    assert len(info["checksum"]) == 71
     assert [file.path for file in fsspec.open_files("art://llama/shards/*.bin")] == [
         "llama/shards/1.bin",
         "llama/shards/2.bin",
@@ -172,7 +172,7 @@ def test_a_file_that_shrinks_while_it_is_read(tmp_path: Path, monkeypatch: pytes
     monkeypatch.setattr(reading, "_CHUNK", 10)
     path = tmp_path / "file"
     path.write_bytes(bytes(100))
-    with verified(path.open("rb", buffering=0), "0" * 64, 100, "x") as file:
+    with verified(path.open("rb", buffering=0), "sha256:" + "0" * 64, 100, "x") as file:
         file.read(10)
         path.write_bytes(b"")
         with pytest.raises(ArtifactDamaged):

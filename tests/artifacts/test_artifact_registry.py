@@ -19,6 +19,7 @@ from catalog.errors import Refused, UsageError
 from launcher.artifacts.names import ArtifactDamaged, ArtifactNotFound, ArtifactRef, VersionNotFound
 from launcher.artifacts.registry import Registry
 from launcher.artifacts.store import Store
+from launcher.artifacts.versions import fetch
 
 REPOSITORY = Path(__file__).parents[2]
 FILES = ["config.json", "shards/1.bin", "shards/2.bin"]
@@ -67,17 +68,17 @@ def test_aliases_can_be_given_and_moved(anywhere: Registry, model: Path) -> None
 
 def test_what_is_fetched_is_what_was_published(anywhere: Registry, model: Path, tmp_path: Path) -> None:
     version = anywhere.put("llama", model)
-    assert len(anywhere.get(version, tmp_path / "got")) == 3
+    assert len(fetch(anywhere, version, tmp_path / "got")) == 3
     for name in FILES:
         assert (tmp_path / "got" / name).read_bytes() == (model / name).read_bytes()
-    assert anywhere.get(version, tmp_path / "shards", "shards") == [
+    assert fetch(anywhere, version, tmp_path / "shards", "shards") == [
         tmp_path / "shards" / "1.bin",
         tmp_path / "shards" / "2.bin",
     ]
-    assert anywhere.get(version, tmp_path / "one.json", "config.json") == [tmp_path / "one.json"]
+    assert fetch(anywhere, version, tmp_path / "one.json", "config.json") == [tmp_path / "one.json"]
     assert (tmp_path / "one.json").read_text() == '{"layers": 2}\n'
     with pytest.raises(Refused, match=r"one\.json is already there"):
-        anywhere.get(version, tmp_path / "one.json", "config.json")
+        fetch(anywhere, version, tmp_path / "one.json", "config.json")
 
 
 def test_missing_things_name_what_is_near(registry: Registry, model: Path, tmp_path: Path) -> None:
@@ -96,7 +97,7 @@ def test_missing_things_name_what_is_near(registry: Registry, model: Path, tmp_p
     with pytest.raises(VersionNotFound, match="no version 'v7'"):
         find(registry, "llama:v7")
     with pytest.raises(ArtifactNotFound, match=r"llama:v1 has no file or folder 'shard'"):
-        registry.get(version, tmp_path / "got", "shard")
+        fetch(registry, version, tmp_path / "got", "shard")
     with pytest.raises(ArtifactNotFound, match=r"no file 'config\.jsn'; did you mean 'config\.json'"):
         registry.open(version, "config.jsn")
 
@@ -149,7 +150,7 @@ def test_what_can_not_be_published(registry: Registry, tmp_path: Path) -> None:
 
 def test_a_link_to_a_file_is_published_as_the_file(registry: Registry, model: Path, tmp_path: Path) -> None:
     (model / "link.json").symlink_to("config.json")
-    registry.get(registry.put("llama", model), tmp_path / "got")
+    fetch(registry, registry.put("llama", model), tmp_path / "got")
     assert not (tmp_path / "got" / "link.json").is_symlink()
     assert (tmp_path / "got" / "link.json").read_text() == '{"layers": 2}\n'
 
@@ -211,6 +212,7 @@ def test_a_publisher_that_was_killed_leaves_no_version(
     registry.put("llama", model)
     code = f"""
 from launcher.artifacts.store import Store
+from launcher.artifacts.versions import fetch
 import time
 put = Store.put
 def slow(self, *arguments):
@@ -262,7 +264,7 @@ def test_damaged_files_are_not_given_out(
     if damage == "gone":
         stored.unlink()
     with pytest.raises(ArtifactDamaged, match=r"shards/1\.bin"):
-        registry.get(version, tmp_path / "got")
+        fetch(registry, version, tmp_path / "got")
     assert not (tmp_path / "got").exists()
     assert sorted(path.name for path in tmp_path.iterdir()) == ["model", "registry"]
 
