@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
+import time
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import replace
@@ -13,6 +15,7 @@ from typing import Any
 import pytest
 
 from launched import Place, until
+from launcher.backends.ray_api import Cluster
 from launcher.backends.ray_request import submission_id
 from launcher.jobs import JobHandle
 from services.ray_head import RayHead
@@ -36,7 +39,7 @@ def place_on(head: RayHead, root: Path, **settings: Any) -> Place:
         _signal(handle, "", signal.SIGKILL)
         identity = submission_id(handle.key, handle.attempt)
         until(lambda: head.get(f"/api/jobs/{identity}")["status"] == "FAILED", "Ray notices it")
-        head.request("DELETE", f"/api/jobs/{identity}")
+        until(lambda: _forgotten(head, identity), "Ray forgets it")
 
     def killed(handle: JobHandle) -> None:
         _signal(handle, "run.sh", signal.SIGKILL)
@@ -44,8 +47,29 @@ def place_on(head: RayHead, root: Path, **settings: Any) -> Place:
     def cut(handle: JobHandle) -> tuple[Mapping[str, str], JobHandle]:
         return {}, replace(handle, settings={**given, "dashboard_url": "http://127.0.0.1:9"})
 
+    def native(handle: JobHandle) -> str:
+        job = head.get(f"/api/jobs/{submission_id(handle.key, handle.attempt)}")
+        return json.dumps(job, ensure_ascii=False) + Cluster(head.url).log(job).decode("utf-8", "replace")
+
     remote = str(root if given.get("shared_dir") else given.get("node_dir", root))
-    return Place("ray", remote=remote, settings=given, lost=lost, killed=killed, cut=cut)
+    return Place(
+        "ray",
+        lost=lost,
+        killed=killed,
+        cut=cut,
+        remote=remote,
+        settings=given,
+        execution=given,
+        native=native,
+    )
+
+
+def _forgotten(head: RayHead, identity: str) -> bool:
+    """Ray's own watch over a job writes what it saw once more, within two seconds."""
+    cluster = Cluster(head.url)
+    cluster.forget(identity)
+    time.sleep(2)
+    return cluster.job(identity) is None
 
 
 def _signal(handle: JobHandle, script: str, number: signal.Signals) -> None:

@@ -15,7 +15,7 @@ import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 from urllib.parse import quote
 
 from catalog.errors import NotFound, Refused, Unreachable
@@ -26,6 +26,7 @@ TRIES, PAUSE = 2, 0.5
 # Ray's dashboard takes no larger body (DASHBOARD_CLIENT_MAX_SIZE).
 MAX_UPLOAD = 100 << 20
 _ERROR_CHARACTERS = 300
+Answer = TypeVar("Answer", dict[str, Any], list[Any])
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,7 +38,7 @@ class Cluster:
     token_name: str | None = None
 
     def version(self) -> str:
-        return str(self._json("GET", "/api/version").get("ray_version", ""))
+        return str(self._read("GET", "/api/version", dict).get("ray_version", ""))
 
     def submit(self, request: Mapping[str, Any]) -> bool:
         """False where a job of that id is there already. Raises Refused for what Ray won't take, NotSent
@@ -50,6 +51,12 @@ class Cluster:
             return False
         if "No available agent" in text:
             raise NotSent(f"{self.url}: no agent of the cluster is there to take the job")
+        if "entrypoint_label_selector" in text and answer.status_code == 400 and "unexpected" in text:
+            raise Refused(
+                f"Ray at {self.url} does not know entrypoint_label_selector (Ray 2.54 does), and without it "
+                "the job would run on any node",
+                hint="take the labels out of the configuration, or use entrypoint_resources",
+            )
         if answer.status_code == 400 or "ValueError" in text or "TypeError" in text:
             raise Refused(f"Ray at {self.url} refused the job: {_last_line(text)}")
         raise Unreachable(f"Ray at {self.url} answered {answer.status_code}: {_last_line(text)}")
@@ -57,14 +64,15 @@ class Cluster:
     def job(self, submission_id: str) -> dict[str, Any] | None:
         """None where Ray doesn't know it."""
         try:
-            return self._json("GET", f"/api/jobs/{_part(submission_id)}")
+            return self._read("GET", f"/api/jobs/{_part(submission_id)}", dict)
         except NotFound:
             return None
 
     def jobs(self) -> dict[str, dict[str, Any]]:
         """All that were submitted, by their id."""
-        listed = self._good("GET", "/api/jobs/").json()
-        return {str(job["submission_id"]): job for job in listed if job.get("submission_id")}
+        listed = self._read("GET", "/api/jobs/", list)
+        known = (job for job in listed if isinstance(job, dict))
+        return {str(job["submission_id"]): job for job in known if job.get("submission_id")}
 
     def stop(self, submission_id: str) -> None:
         """A request; a job that has ended or isn't known is no error."""
@@ -88,8 +96,11 @@ class Cluster:
 
     def nodes(self) -> list[dict[str, Any]]:
         """Those that are alive, with `labels` and `resources_total`."""
-        found = self._json("GET", "/api/v0/nodes?detail=1&limit=10000")
-        return [node for node in found["data"]["result"]["result"] if node.get("state") == "ALIVE"]
+        found = self._read("GET", "/api/v0/nodes?detail=1&limit=10000", dict)
+        try:
+            return [node for node in found["data"]["result"]["result"] if node["state"] == "ALIVE"]
+        except (KeyError, TypeError):
+            raise Unreachable(f"Ray at {self.url} did not list its nodes") from None
 
     def has_package(self, name: str) -> bool:
         """Asking also keeps the cluster from removing it for a while."""
@@ -108,8 +119,13 @@ class Cluster:
             )
         self._good("PUT", f"/api/packages/gcs/{_part(name)}", data=data)
 
-    def _json(self, method: str, path: str) -> dict[str, Any]:
-        answer: dict[str, Any] = self._good(method, path).json()
+    def _read(self, method: str, path: str, kind: type[Answer]) -> Answer:
+        try:
+            answer = self._good(method, path).json()
+        except ValueError:
+            answer = None
+        if not isinstance(answer, kind):
+            raise Unreachable(f"what answers at {self.url} does not talk like Ray's dashboard", hint=_HINT)
         return answer
 
     def _good(self, method: str, path: str, **given: Any) -> Any:
