@@ -35,7 +35,8 @@ class Place:
     `settings` are the backend's in a plan, `execution` those that a configuration of it needs. `contained`:
     jobs see their results as /results. `lost` takes a job away from under the backend, `killed` kills its
     script, `cut` is the environment in which, or the handle by which, it can't be reached. `native` is all
-    that the service tells of a job, `busy` a time in which no job is started.
+    that the service tells of a job, `busy` a time in which no job is started. `held` are names of files that
+    only their owner can read and that hold secrets until the job has ended.
     """
 
     name: str
@@ -50,6 +51,7 @@ class Place:
     contained: bool = False
     native: Callable[[JobHandle], str] = lambda _: ""
     busy: Callable[[], AbstractContextManager[None]] | None = None
+    held: tuple[str, ...] = ()
 
     @property
     def backend(self) -> Backend:

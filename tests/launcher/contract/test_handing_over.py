@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import stat
 import subprocess
 from collections.abc import Mapping
 from dataclasses import replace
@@ -108,12 +109,15 @@ def test_secrets_stand_nowhere_but_in_the_harness(place: Place, tmp_path: Path, 
     said.append(place.native(replace(handle, settings=run.settings)))
     written = [path for folder in (tmp_path, there(run)) for path in folder.rglob("*") if path.is_file()]
     assert any(path.name == "runs.db" for path in written)
-    said += [path.read_bytes().decode("utf-8", "replace") for path in written]
+    held = [path for path in written if path.name in place.held]
+    assert {stat.S_IMODE(path.stat().st_mode) for path in held} <= {0o600}
+    said += [path.read_bytes().decode("utf-8", "replace") for path in written if path not in held]
     for text in said:
         assert SECRET not in text
         assert "s3cr$t" not in text
     (out / "go").touch()
     assert states(supervise(database, run)) == [State.SUCCEEDED]
+    assert not [path for path in held if path.exists()]
 
 
 def test_a_secret_that_is_not_set_keeps_the_job_waiting_and_says_so(
