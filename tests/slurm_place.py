@@ -23,7 +23,12 @@ def slurm_place(request: pytest.FixtureRequest, **settings: Any) -> Place:
     slurm: Slurm = request.getfixturevalue("slurm")
     request.getfixturevalue("sshd")
     root = Path(request.getfixturevalue("tmp_path")) / "cluster"
-    root.mkdir(exist_ok=True)
+    (root / ".evaldock").mkdir(parents=True, exist_ok=True)
+    # Making a harness's environment takes longer than using it: all tests of the run have one.
+    environments = request.getfixturevalue("shared").folder / "node-environments"
+    environments.mkdir(exist_ok=True)
+    with suppress(FileExistsError):
+        (root / ".evaldock" / "environments").symlink_to(environments)
     given = {"hostname": "cluster", "output_dir": str(root)}
     return _place(slurm, given, "none", str(root), **settings)
 
@@ -62,7 +67,16 @@ def _place(slurm: Slurm, given: Mapping[str, Any], runtime: str, remote: str | N
     def cut(handle: JobHandle) -> tuple[Mapping[str, str], JobHandle]:
         if "hostname" in settings:
             return {}, replace(handle, settings={**settings, "port": 1})
-        return {"SLURM_CONF": "/nowhere/slurm.conf"}, handle
+        # A configuration that leads nowhere is asked for in the network, for minutes.
+        folder = slurm.conf.parent / "unreachable"
+        folder.mkdir(exist_ok=True)
+        for name in ("squeue", "sacct"):
+            command = folder / name
+            command.write_text(
+                "#!/bin/sh\necho 'slurm_load_jobs error: Unable to contact slurm controller'\nexit 1\n"
+            )
+            command.chmod(0o755)
+        return {}, replace(handle, settings={**settings, "slurm_bin": str(folder)})
 
     def native(handle: JobHandle) -> str:
         shown = slurm.run("scontrol", "show", "job", handle.native_id)
@@ -86,6 +100,7 @@ def _place(slurm: Slurm, given: Mapping[str, Any], runtime: str, remote: str | N
         execution=execution,
         native=native,
         busy=busy,
+        held=(".secrets.slurm",),
     )
 
 

@@ -53,7 +53,7 @@ folder=@folder@ name=@name@
 @path@
 own=${folder%/*/*}/.slurm
 known=$own/$name
-mkdir -p "$own" "$folder/logs" "$folder/server" && cd "$folder" || exit 70
+mkdir -p "$own" "$folder/logs" "$folder/artifacts" "$folder/server" && cd "$folder" || exit 70
 exec 9>>"$known.lock"
 # Where the file system knows no locks, looking for the job by its name has to do.
 if command -v flock >/dev/null 2>&1; then

@@ -47,6 +47,8 @@ _REASONS: Mapping[str, str] = MappingProxyType(
         "TIMEOUT": "its walltime was up",
     }
 )
+# The script is over, or would end at once where Slurm starts it again.
+_OVER = ("COMPLETING", "PENDING", "REQUEUED", "REQUEUE_HOLD", "SPECIAL_EXIT")
 # Codes that a job leaves when it was ended from outside: its scheduler knows better why.
 _ENDED_FROM_OUTSIDE = (137, 143)
 
@@ -59,12 +61,12 @@ def judge(handle: JobHandle, name: str, folder: Folder, answer: Answer, seen: fl
     code = said["exit_code"] if said else None
     state = STATES.get(row.state, State.UNKNOWN) if row else None
     if row is not None and state in (State.QUEUED, State.RUNNING):
-        if said and code not in _ENDED_FROM_OUTSIDE:
+        if said and code not in _ENDED_FROM_OUTSIDE and row.state in _OVER:
             return _ended(said, row.state, seen)
         if not row.queued:
             reason = f"Slurm's queue has it no more, and its accounting says {row.state}"
             return JobStatus(state=State.UNKNOWN, reason=reason, native=row.state, seen=seen)
-        return _alive(state, row, folder, seen)
+        return _alive(state, row, folder, said is not None, seen)
     if said and not (row and row.state in _REASONS and code in _ENDED_FROM_OUTSIDE):
         return _ended(said, row.state if row else "gone", seen)
     if row is not None and state is not State.UNKNOWN:
@@ -91,9 +93,11 @@ def _ended(said: Mapping[str, object], native: str, seen: float) -> JobStatus:
     return JobStatus(state=state, reason=text, exit_code=code, native=native, seen=seen)
 
 
-def _alive(state: State, row: Row, folder: Folder, seen: float) -> JobStatus:
+def _alive(state: State, row: Row, folder: Folder, said: bool, seen: float) -> JobStatus:
     if state is State.QUEUED:
         reason = row.reason if row.reason not in ("", "None") else None
+    elif said:
+        reason = "clearing up"
     else:
         reason = None if folder.running else "preparing"
     return JobStatus(state=state, reason=reason, native=row.state, seen=seen)
