@@ -45,7 +45,7 @@ def detach(run_id: str, state_folder: Path) -> None:
     beside the database."""
     log = state_folder / "supervisors" / f"{run_id}.log"
     log.parent.mkdir(parents=True, exist_ok=True)
-    supervisor = [sys.executable, "-m", "catalog.cli", "tick", "--loop", run_id]
+    supervisor = [sys.executable, "-P", "-m", "catalog.cli", "tick", "--loop", run_id]
     with log.open("ab") as output:
         subprocess.run(
             ["/bin/sh", "-c", '"$@" &', "sh", *supervisor],

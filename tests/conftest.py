@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from hypothesis import settings
 
-pytest_plugins = ["services.fixtures", "services.browser"]
+pytest_plugins = ["services.fixtures", "services.browser", "services.github_packages"]
 
 # A busy machine is no failure.
 settings.register_profile("evaldock", deadline=None)

@@ -8,9 +8,9 @@ import tempfile
 from pathlib import Path
 
 from catalog.errors import EvaldockError
+from catalog.workflow_step import Workflow, switch_signals
 from launcher.action import credentials
 from launcher.action.inputs import read_collect, read_run
-from launcher.action.workflow import Workflow, switch_signals
 from launcher.key_binding import VARIABLE as BOUND_KEYS
 
 INTERRUPTED = 130
@@ -48,11 +48,11 @@ def _go(what: str, workflow: Workflow, folder: Path, token: str) -> int:
 
     match what:
         case "run":
-            return running.Run(workflow, read_run(workflow.environ), folder, token).go()
+            return running.Run(workflow, read_run(workflow), folder, token).go()
         case "stop":
-            return running.stop(workflow, read_run(workflow.environ), token)
+            return running.stop(workflow, read_collect(workflow), token)
         case "collect":
-            return collecting.Collector(workflow, read_collect(workflow.environ), folder, token).go()
+            return collecting.Collector(workflow, read_collect(workflow), folder, token).go()
     raise SystemExit(f"not a part of the action: {what!r}")
 
 

@@ -15,13 +15,13 @@ from pathlib import Path
 from typing import Any
 
 from catalog.difference_text import code
-from catalog.errors import EvaldockError, NotFound
+from catalog.errors import EvaldockError
+from catalog.workflow_step import Failed, Workflow, say
 from launcher import open_runs, reporting
 from launcher import run_directory as files
-from launcher.action import results
+from launcher.action import extras, results
 from launcher.action.inputs import CollectInputs
-from launcher.action.running import prepare, runs_branch
-from launcher.action.workflow import Failed, Workflow, say
+from launcher.action.running import runs_branch
 from launcher.branches import Branch
 from launcher.commands.options import database
 from launcher.open_runs import OpenRun
@@ -80,6 +80,7 @@ class Collector:
 
     def _round(self, run: OpenRun) -> bool:
         """Whether everything in it has ended and is here."""
+        extras.ensure(self.workflow, str(run.handle["plan"]["backend"]))
         handle = run.write(self.folder)
         late = run.kept.deadline is not None and time.time() - run.created > run.kept.deadline
         with self.workflow.group(f"Look after {run.run_id}"):
@@ -96,12 +97,8 @@ class Collector:
 
     def _end(self, run: OpenRun, done: _Round) -> int:
         kept = run.kept
-        root = self.workflow.workspace / kept.catalog
-        if not (root / "mapping.toml").is_file():
-            raise NotFound(
-                f"its catalog is gone: {kept.catalog!r}", hint="check out the branch that it is on"
-            )
-        prepare(self.workflow, root)
+        root = self.workflow.catalog(self.workflow.workspace / kept.catalog)
+        self.workflow.prepare(root)
         gate = results.gated(self.workflow, run.run_id, root, kept.minimums, kept.baseline)
         to = results.Destination(
             how=kept.publish,

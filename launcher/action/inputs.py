@@ -7,11 +7,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from catalog.errors import InvalidInput, UsageError
+from catalog.workflow_inputs import Inputs
+from catalog.workflow_step import Workflow
 from launcher import open_runs
 from launcher.commands.options import seconds
 
-PREFIX = "EVALDOCK_INPUT_"
 PUBLISH = ("none", "commit", "pull-request")
 # Neither an option nor an override, and no recipe's file.
 _TASK = re.compile(r"(?!-)(?!.*\.py$)[^=\s/]+")
@@ -45,70 +45,13 @@ class CollectInputs:
     runs_branch: str
 
 
-class _Reader:
-    def __init__(self, environ: Mapping[str, str]) -> None:
-        self.environ = environ
-        self.problems: list[str] = []
-
-    def text(self, name: str) -> str:
-        value = self.environ.get(PREFIX + name.upper().replace("-", "_"), "").strip()
-        if not value.isprintable():
-            self.problems.append(f"{name}: one line is expected, without control characters")
-        return value
-
-    def lines(self, name: str) -> tuple[str, ...]:
-        value = self.environ.get(PREFIX + name.upper().replace("-", "_"), "")
-        found = tuple(line.strip() for line in value.splitlines() if line.strip())
-        if not all(line.isprintable() for line in found):
-            self.problems.append(f"{name}: control characters are not expected")
-        return found
-
-    def words(self, name: str) -> tuple[str, ...]:
-        return tuple(word for line in self.lines(name) for word in re.split(r"[\s,]+", line) if word)
-
-    def flag(self, name: str) -> bool:
-        value = self.text(name).lower()
-        if value not in ("", "true", "false"):
-            self.problems.append(f"{name}: expected true or false, got {value!r:.80}")
-        return value == "true"
-
-    def choice(self, name: str, known: tuple[str, ...]) -> str:
-        value = self.text(name) or known[0]
-        if value not in known:
-            self.problems.append(f"{name}: expected {', '.join(known)}, got {value!r:.80}")
-        return value
-
-    def branch(self, name: str, default: str) -> str:
-        """By the rules of git-check-ref-format that keep a name from being anything else."""
-        value = self.text(name) or default
-        wrong = not value or value.startswith(("-", "/")) or value.endswith(("/", ".lock", "."))
-        if wrong or ".." in value or "@{" in value or re.search(r"[\s~^:?*\[\\]|//", value):
-            self.problems.append(f"{name}: not the name of a branch: {value!r:.80}")
-        return value
-
-    def folder(self, name: str) -> Path | None:
-        value = self.text(name)
-        return Path(value) if value else None
-
-    def span(self, name: str) -> float | None:
-        value = self.text(name)
-        try:
-            return seconds(value) if value else None
-        except UsageError as error:
-            self.problems.append(f"{name}: {error.message}; {error.hint}")
-            return None
-
-    def done(self) -> None:
-        if self.problems:
-            raise InvalidInput("the action's inputs can't be what was meant:", self.problems)
-
-
-def read_run(environ: Mapping[str, str]) -> RunInputs:
+def read_run(workflow: Workflow) -> RunInputs:
     """Raises InvalidInput with everything that is wrong."""
-    read = _Reader(environ)
+    environ = workflow.environ
+    read = Inputs(environ, workflow.workspace)
     made = RunInputs(
         tasks=read.words("tasks"),
-        config=read.folder("config"),
+        config=read.path("config"),
         profile=read.text("profile"),
         models=read.lines("model-id"),
         url=read.text("url"),
@@ -116,9 +59,9 @@ def read_run(environ: Mapping[str, str]) -> RunInputs:
         overrides=read.lines("overrides"),
         backend=read.text("backend"),
         limit=read.text("limit"),
-        catalog=read.folder("catalog"),
+        catalog=read.path("catalog"),
         detach=read.choice("mode", ("wait", "detach")) == "detach",
-        deadline=read.span("deadline"),
+        deadline=read.parsed("deadline", seconds),
         publish=read.choice("publish", PUBLISH),
         branch=read.branch("branch", _own_branch(environ))
         if read.text("publish") not in ("", "none")
@@ -133,8 +76,9 @@ def read_run(environ: Mapping[str, str]) -> RunInputs:
     return made
 
 
-def read_collect(environ: Mapping[str, str]) -> CollectInputs:
-    read = _Reader(environ)
+def read_collect(workflow: Workflow) -> CollectInputs:
+    """Raises InvalidInput with everything that is wrong."""
+    read = Inputs(workflow.environ, workflow.workspace)
     made = CollectInputs(runs_branch=read.branch("runs-branch", open_runs.BRANCH))
     read.done()
     return made

@@ -11,8 +11,8 @@ from typing import Any
 from catalog.console import one_line
 from catalog.difference_text import code
 from catalog.errors import EvaldockError, Refused
+from catalog.workflow_step import Workflow, problem, say
 from launcher import report_text, reporting, sending
-from launcher.action.workflow import Workflow, problem, say
 from launcher.branches import Branch, with_token
 from launcher.database import Database
 from launcher.github_api import Repository

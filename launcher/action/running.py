@@ -10,14 +10,13 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from catalog import store
 from catalog.difference_text import code
 from catalog.errors import EvaldockError, NotFound, UsageError
+from catalog.workflow_step import Failed, Workflow, say
 from launcher import open_runs, reporting
 from launcher import run_directory as files
-from launcher.action import results
-from launcher.action.inputs import RunInputs
-from launcher.action.workflow import Failed, Workflow, say
+from launcher.action import extras, results
+from launcher.action.inputs import CollectInputs, RunInputs
 from launcher.branches import Branch
 from launcher.commands.options import database
 from launcher.github_api import Repository
@@ -40,11 +39,12 @@ class Run:
         self.holder = secrets.token_hex(8)
 
     def go(self) -> int:
-        root = self._root()
+        root = self.workflow.catalog(self.inputs.catalog)
         self._check(root)
-        prepare(self.workflow, root)
+        self.workflow.prepare(root)
         planned = self._plan(root)
         run_id, directory = str(planned["run"]), Path(planned["directory"])
+        extras.ensure(self.workflow, planned["backend"])
         self.workflow.output("run-id", run_id)
         self.workflow.output("results-path", str(directory))
         outlasts = planned["backend"] not in _HERE and self.inputs.publish != "none"
@@ -62,18 +62,6 @@ class Run:
         if kept is not None:
             self._close(run_id)
         return told or (0 if worked else 1)
-
-    def _root(self) -> Path:
-        given = self.inputs.catalog
-        places = [given] if given else [self.workflow.workspace, self.workflow.workspace / "catalog"]
-        for place in places:
-            if (place / store.MAPPING).is_file():
-                return place
-        raise NotFound(
-            "no catalog here: there is no mapping.toml",
-            place=str(given or self.workflow.workspace),
-            hint="check the repository out first; the input `catalog` names the folder",
-        )
 
     def _check(self, root: Path) -> None:
         """What would only come out when hours have been spent."""
@@ -170,16 +158,6 @@ class Run:
             self.workflow.warning(f"the run's handle could not be closed; `collect` will do it: {error}")
 
 
-def prepare(workflow: Workflow, root: Path) -> None:
-    """An IR, where a repository keeps its mapping.toml alone."""
-    if (root / store.INDEX).exists():
-        return
-    with workflow.group("Read the catalog's images"):
-        done = workflow.evaldock("sync", "--catalog", str(root))
-        say(done.out)
-    Failed.unless(done)
-
-
 def runs_branch(workflow: Workflow, name: str, git: Mapping[str, str]) -> Branch:
     return Branch(clone=workflow.workspace, name=name, history=False, environ=git)
 
@@ -205,7 +183,7 @@ def arguments(inputs: RunInputs, root: Path, output: Path) -> list[str]:
     return [*made, "--", *inputs.tasks]
 
 
-def stop(workflow: Workflow, inputs: RunInputs, token: str) -> int:
+def stop(workflow: Workflow, inputs: CollectInputs, token: str) -> int:
     """Ends what the cancelled step has started. What can't be ended in time is left to `collect`."""
     runs = runs_branch(workflow, inputs.runs_branch, results.git_environment(workflow.environ, token))
     with database() as opened:

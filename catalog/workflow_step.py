@@ -14,7 +14,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from catalog.errors import EvaldockError
+from catalog import store
+from catalog.errors import EvaldockError, NotFound
 from catalog.workflow_commands import annotation
 
 SUMMARY_BYTES = 1 << 20
@@ -57,6 +58,26 @@ class Workflow:
     def workspace(self) -> Path:
         return Path(self.environ.get("GITHUB_WORKSPACE") or Path.cwd())
 
+    def catalog(self, given: Path | None) -> Path:
+        """The folder `given`, else the repository's top or `catalog` in it. Raises NotFound."""
+        for place in [given] if given else [self.workspace, self.workspace / "catalog"]:
+            if (place / store.MAPPING).is_file():
+                return place
+        raise NotFound(
+            "no catalog here: there is no mapping.toml",
+            place=str(given or self.workspace),
+            hint="check the repository out first; the input `catalog` names the folder",
+        )
+
+    def prepare(self, root: Path) -> None:
+        """Reads the images of a catalog that is nothing but its mapping.toml."""
+        if (root / store.INDEX).exists():
+            return
+        with self.group("Read the catalog's images"):
+            done = self.evaldock("sync", f"--catalog={root}")
+            say(done.out)
+        Failed.unless(done)
+
     def output(self, name: str, value: str) -> None:
         """GitHub's "multiline strings": a delimiter that nobody can foresee."""
         delimiter = f"evaldock-{secrets.token_hex(16)}"
@@ -90,7 +111,8 @@ class Workflow:
         with (
             tempfile.TemporaryFile("w+", encoding="utf-8", errors="replace") as out,
             subprocess.Popen(
-                [sys.executable, "-m", "catalog.cli", *arguments],
+                # Isolated: what lies in the repository's folder is not imported.
+                [sys.executable, "-I", "-m", "catalog.cli", *arguments],
                 env=dict(self.environ),
                 cwd=self.workspace,
                 stdin=subprocess.DEVNULL,
