@@ -35,8 +35,8 @@ class State(StrEnum):
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SecretName:
     """An environment variable of the job whose value stays unwritten. `source` is the variable it is read
-    from; `where` says on which side: `host` (the launcher's environment) or `runtime` (the machine the job
-    runs on)."""
+    from; `where` says on which side: `host` (the launcher's environment), `runtime` (the machine the job
+    runs on) or `workspace` (a backend's own store, which knows it as `source`)."""
 
     name: str
     source: str
@@ -65,12 +65,14 @@ class Resources:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Endpoint:
-    """The model that is asked. `key_name` is the variable in the job that holds its key."""
+    """The model that is asked. `key_name` is the variable in the job that holds its key. `served_by` names who
+    knows the URL when the job is submitted; until then `url` stands for it."""
 
     model_id: str
     url: str
     type: str
     key_name: str | None = None
+    served_by: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

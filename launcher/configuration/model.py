@@ -117,7 +117,10 @@ class Deployment(Strict):
 
 
 class ApiEndpoint(Strict):
+    """`deployment_name` is the endpoint of a Lepton workspace that serves the model (`type: lepton`)."""
+
     url: str | None = None
+    deployment_name: Annotated[str, Field(pattern=r"^[a-z][a-z0-9-]*$", max_length=63)] | None = None
     model_id: str | None = None
     api_key_name: Annotated[str, Field(pattern=r"^[A-Za-z_][A-Za-z0-9_]*$")] | None = None
     type: EndpointType | None = None
