@@ -27,23 +27,6 @@ _URL = re.compile(
 )
 _VAGUE = re.compile(r"%(?:2e|2f|5c|00)|//", re.IGNORECASE)
 _PERCENT = re.compile(r"%(?![0-9A-Fa-f]{2})")
-# Settings by which somebody could have a job's secrets read or sent by another program.
-_HOW = frozenset(
-    (
-        *("env_vars", "required_env_vars", "docker_args", "mounts", "container_mounts", "network", "user"),
-        *(
-            "container",
-            "image",
-            "deployment",
-            "command",
-            "adapter_config",
-            "sbatch_args",
-            "hostname",
-            "volumes",
-        ),
-        *("dashboard_url", "endpoint", "ray_endpoint", "jobs_api_url", "output_dir", "workspace", "api_url"),
-    )
-)
 _USER = re.compile(r"(?<=://)[^/?#@]*@")
 
 
@@ -168,29 +151,6 @@ def refusals(
         elif keys.required:
             lines += _unbound(keys, secret)
     return [f"{place}: {line}" for line in lines]
-
-
-def check_overrides(overrides: Iterable[tuple[str, Mapping[str, Any]]]) -> None:
-    """`overrides` are their texts and what they set. With `required`, who may say what is run must not change
-    how, or another command, image, folder or network could have a job's secrets. Raises Refused."""
-    wrong = [text for text, data in overrides if _HOW & set(_words(data))]
-    if wrong:
-        listed = "".join(f"\n  - {text.partition('=')[0]!r:.200}" for text in wrong)
-        raise Refused(
-            f"with {VARIABLE}, overrides change no images, commands, variables, folders or networks:{listed}",
-            hint="put it into the configuration or the profile",
-        )
-
-
-def _words(data: Any) -> Iterator[str]:
-    """Every part of every key."""
-    if isinstance(data, Mapping):
-        for key, value in data.items():
-            yield from str(key).split(".")
-            yield from _words(value)
-    elif isinstance(data, list | tuple):
-        for value in data:
-            yield from _words(value)
 
 
 def refused(lines: Iterable[str]) -> Refused:

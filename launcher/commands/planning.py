@@ -11,9 +11,10 @@ from typing import Any
 from catalog.errors import Refused, UsageError
 from catalog.models import Catalog
 from catalog.opening import open_catalog
-from launcher import key_binding, run_id, surroundings
+from launcher import run_id, surroundings
 from launcher.configuration.compose import Layer, find
 from launcher.configuration.model import validate
+from launcher.override_limits import check_overrides
 from launcher.planning import Planned, plan_run
 
 DEFAULT_OUTPUT = Path("evaldock-runs")
@@ -39,7 +40,7 @@ def plan(
     composed = around.compose(file, overrides, extra=_layers(tasks, options))
     if around.keys.required:
         given = composed.layers[len(composed.layers) - len(overrides) :]
-        key_binding.check_overrides([(layer.name, layer.data) for layer in given])
+        check_overrides([(layer.name, layer.data) for layer in given])
     config = validate(composed)
     settled = around.settled(composed, config.execution, dry_run=dry_run)
     if settled is not composed:

@@ -175,7 +175,7 @@ class _Steps:
             job=job.plan,
             execution=compiled.how.execution,
             settings=job.settings,
-            config=compiled.config,
+            config=compiled.whole,
             code=job.code,
             warnings=job.warnings,
         )

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from catalog.errors import InvalidInput, NotFound
-from launcher import key_binding
+from launcher import override_limits
 from launcher.configuration.compose import Composed, Layer, find
 from launcher.configuration.model import RunConfig, model_for, validate
 from launcher.recipes.runspec import Runspec
@@ -27,14 +27,17 @@ _SPELT: Mapping[str, tuple[str, ...]] = {
     "nodes": ("nodes",),
     "gpus_per_node": ("gpus_per_node", "gpus"),
 }
+# Values that ask for nothing: none, and Lepton's lists of names.
+_ABSENT = (type(None), list, tuple)
 _HOLDERS = (("execution",), ("run", "env"))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Compiled:
-    """`config` is what the recipe gets, `how` the settings it is run by. `gpus` is a count on each node (-1:
-    all), None where nobody asked for any."""
+    """`config` is what the recipe gets, `how` the settings it is run by, `whole` both as they were composed.
+    `gpus` is a count on each node (-1: all), None where nobody asked for any."""
 
+    whole: Mapping[str, Any]
     config: Mapping[str, Any]
     how: RunConfig
     image: str | None
@@ -69,7 +72,7 @@ def check_overrides(composed: Composed, overrides: Sequence[str], around: Surrou
     """Raises Refused where keys must be bound, and an override could lead them elsewhere."""
     if around.keys.required:
         given = composed.layers[len(composed.layers) - len(overrides) :]
-        key_binding.check_overrides([(layer.name, layer.data) for layer in given])
+        override_limits.check_overrides([(layer.name, layer.data) for layer in given])
 
 
 def configuration_file(spec: Runspec, name: str | None) -> Path | None:
@@ -103,15 +106,16 @@ class _Reader:
         deployment = _mapping(data.pop("deployment", {}), "deployment", composed)
         asked = {name: self._asked(composed, execution, name) for name in _SPELT}
         for name in (each for spelt in _SPELT.values() for each in spelt):
-            execution.pop(name, None)
+            if not isinstance(execution.get(name), list | tuple):
+                execution.pop(name, None)
         image = self._image(asked["image"], composed)
         execution.setdefault("type", "docker" if image else "process")
-        # A backend that has such a setting itself may want to know.
-        own = model_for(str(execution["type"])).model_fields["execution"].annotation
-        fields = getattr(own, "model_fields", {})
-        execution |= {name: value for name, value in asked.items() if name in fields and value is not None}
+        if self.spec.run.launch == "ray" and _knows(execution["type"], "with_ray"):
+            execution.setdefault("with_ray", True)
         how = validate(Composed({"execution": execution, "deployment": deployment}, composed.layers))
+        said = {**execution, **{name: value for name, value in asked.items() if value is not None}}
         return Compiled(
+            whole={"execution": said, **({"deployment": deployment} if deployment else {}), **data},
             config=data,
             how=how,
             image=image,
@@ -126,9 +130,10 @@ class _Reader:
         for layer in reversed([each for each in composed.layers if each is not profile]):
             for holder in _HOLDERS:
                 for each in _SPELT[name]:
-                    if each in _at(layer.data, holder):
+                    if not isinstance(_at(layer.data, holder).get(each), _ABSENT):
                         return _at(resolved, (holder,)).get(each)
-        return next((execution[each] for each in _SPELT[name] if execution.get(each) is not None), None)
+        found = (execution.get(each) for each in _SPELT[name])
+        return next((each for each in found if not isinstance(each, _ABSENT)), None)
 
     def _image(self, value: Any, composed: Composed) -> str | None:
         if value is None:
@@ -154,6 +159,11 @@ class _Reader:
             remedy = "expected a whole number from 0 on, or 'gpu' for all of a node"
             raise _wrong(composed, "gpus_per_node", value, remedy)
         return value
+
+
+def _knows(backend: Any, setting: str) -> bool:
+    execution = model_for(str(backend)).model_fields["execution"].annotation
+    return setting in getattr(execution, "model_fields", {})
 
 
 def _at(data: Mapping[Any, Any], path: tuple[Any, ...]) -> Mapping[str, Any]:

@@ -131,6 +131,16 @@ def test_a_key_that_would_go_astray(project: Write, monkeypatch: pytest.MonkeyPa
         "deployment.type=generic",
         "evaluation.overrides={target.api_endpoint.adapter_config: {a: 1}}",
         "+execution.env_vars.HTTPS_PROXY=lit:http://evil.example",
+        "execution.type=docker",
+        "execution=null",
+        "execution.hostname=evil.example",
+        "backend={name: ray, dashboard_url: 'http://evil.example'}",
+        "evaluation.tasks.0.overrides={target: {api_endpoint: {adapter_config: {a: 1}}}}",
+        "evaluation.nemo_evaluator_config.command=curl",
+        "evaluation.nemo_evaluator_config={a: [{command: x}]}",
+        "evaluation.env_vars.A=host:LOCAL_KEY",
+        "run.env.container=x",
+        "target.api_endpoint.adapter_config.a=1",
     ],
 )
 def test_overrides_where_keys_must_be_bound(
@@ -141,7 +151,7 @@ def test_overrides_where_keys_must_be_bound(
     words = ("run", "quickcheck.chat", "--model-id", "m", "--url", "https://api.example/v1", "--dry-run")
     ran = evaldock(*words, "--profile", "local", "--catalog", CATALOG, override)
     assert ran.code == 5
-    assert "overrides change no images, commands, variables, folders or networks" in ran.err
+    assert "overrides say what is run, not by what means" in ran.err
 
 
 def test_the_plain_override_is_still_one(project: Write, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -149,10 +159,15 @@ def test_the_plain_override_is_still_one(project: Write, monkeypatch: pytest.Mon
     monkeypatch.setenv("LOCAL_KEY", "k")
     project(ENV.replace("URL", "https://api.example/v1"))
     words = ("run", "quickcheck.chat", "--model-id", "m", "--url", "https://api.example/v1", "--dry-run")
-    override = "evaluation.overrides={config.params.extra.image: x, config.params.temperature: 0}"
-    ran = evaldock(*words, "--profile", "local", "--catalog", CATALOG, "execution.timeout=5")
+    overrides = (
+        "evaluation.overrides={config.params.temperature: 0}",
+        "evaluation.tasks.0.params.parallelism=2",
+        "execution.timeout=5",
+        "+run.anything=1",
+        "target.api_endpoint.model_id=other",
+    )
+    ran = evaldock(*words, "--profile", "local", "--catalog", CATALOG, *overrides)
     assert ran.code == 0, ran.err
-    assert evaldock(*words, "--profile", "local", "--catalog", CATALOG, override).code == 5
 
 
 def test_one_profile_at_a_time(project: Write) -> None:
