@@ -17,6 +17,7 @@ from launched import Place
 from launcher.database import Database
 from launcher.jobs import JobHandle
 from lepton_place import lepton_place
+from ray_place import ray_place
 from services.engine import Engine
 from services.shared import Shared
 from slurm_place import slurm_docker_place, slurm_place
@@ -69,6 +70,7 @@ PLACES: Mapping[str, Callable[[pytest.FixtureRequest], Place]] = {
     "process": _process,
     "docker": _docker,
     "lepton": lepton_place,
+    "ray": ray_place,
     "slurm": slurm_place,
     "slurm-docker": slurm_docker_place,
 }
