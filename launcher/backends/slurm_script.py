@@ -55,8 +55,9 @@ def submission(run: RunPlan, job: JobPlan, attempt: int) -> str:
         attempt=attempt,
         task=_line(job.task),
         model=_line(job.endpoint.model_id),
-        nodes=_setting(run, "nodes"),
-        flags=_flags(settings),
+        # The steps of a pipeline can differ in these.
+        nodes=job.resources.nodes if job.kind == "recipe" else _setting(run, "nodes"),
+        flags=_flags(settings, job.resources.gpus if job.kind == "recipe" else settings.get("gpus_per_node")),
         resume=_setting(run, "auto_resume"),
         stop_before=_setting(run, "stop_before"),
         walltime=walltime,
@@ -81,13 +82,13 @@ def job_files(run: RunPlan, job: JobPlan, attempt: int, secrets: Mapping[str, st
     return {**made, SUBMISSION: (submission(run, job, attempt).encode(), 0o644)}
 
 
-def _flags(settings: Mapping[str, Any]) -> list[str]:
+def _flags(settings: Mapping[str, Any], gpus: int | None) -> list[str]:
     made = []
     for name in ("account", "partition", "qos"):
         if settings.get(name):
             made.append(f"--{name}={settings[name]}")
-    if settings.get("gpus_per_node"):
-        made.append(f"--gpus-per-node={settings['gpus_per_node']}")
+    if gpus:
+        made.append(f"--gpus-per-node={gpus}")
     if settings.get("cpus_per_task"):
         made.append(f"--cpus-per-task={settings['cpus_per_task']}")
     if settings.get("memory") is not None:
