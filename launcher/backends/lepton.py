@@ -15,7 +15,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from catalog.errors import EvaldockError, Refused, Unreachable
-from launcher import packaging, result_stream
+from launcher import lepton_endpoints, packaging, result_stream
 from launcher import run_directory as files
 from launcher.backends import lepton_api, lepton_job, lepton_logs
 from launcher.backends.lepton_api import Lepton, NameTaken
@@ -44,8 +44,11 @@ STATES: Mapping[str, State] = {
 
 
 def plan(run: RunPlan, job: JobPlan) -> Mapping[str, Any]:
+    endpoint = lepton_endpoints.specification(run, job)
+    job = lepton_endpoints.keyed(run, job)
     return {
         "backend": "lepton",
+        "endpoint": endpoint,
         "job": lepton_job.specification(run, job, attempt=1),
         "code": job.code,
         "secrets": [secret.source for secret in job.secrets],

@@ -110,6 +110,16 @@ class Lepton:
         with _errors("the workspace's secrets"):
             return {str(secret.name) for secret in self._client.secret.list_all()}
 
+    def create_secret(self, name: str, value: str) -> None:
+        from leptonai.api.v2.types.secret import SecretItem  # noqa: PLC0415
+
+        with _errors(f"the secret {name}"):
+            self._client.secret.create([SecretItem(name=name, value=value)])
+
+    def delete_secret(self, name: str) -> None:
+        with _errors(f"the secret {name}", gone=True):
+            self._client.secret.delete(name)
+
     def shapes(self, node_group: str | None = None) -> list[str]:
         with _errors("the resource shapes"):
             found = self._client.shapes.list_shapes(node_group=node_group, purpose="job")

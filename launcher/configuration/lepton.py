@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import BeforeValidator, ConfigDict, Field, model_validator
 
 from launcher.configuration.model import Execution, Size, Strict
+
+if TYPE_CHECKING:
+    from launcher.jobs import JobPlan
 
 # Where runs have their folders in a container that no volume is mounted in.
 OWN_DISK = "/tmp/evaldock"  # noqa: S108 # in the job's container, which nobody shares
@@ -50,7 +54,6 @@ class Serving(Strict):
     node_group: Names = ()
     min_replicas: Annotated[int, Field(ge=1)] = 1
     max_replicas: Annotated[int, Field(ge=1)] | None = None
-    public: bool = False
     no_traffic_timeout: Annotated[int, Field(ge=0)] = 3600
 
 
@@ -117,6 +120,19 @@ class Lepton(Execution):
     def secrets_where(self) -> str:
         """Secrets are the workspace's: a name means one of them, and none of this machine is sent."""
         return "runtime"
+
+    def check(self, jobs: Sequence[JobPlan]) -> tuple[list[str], list[str]]:
+        problems = []
+        servers = [job.deployment for job in jobs[:1] if job.deployment]
+        if any(server.mounts for server in servers):
+            problems.append(
+                "deployment.mounts: Lepton mounts no folders of machines; execution.mounts holds its volumes"
+            )
+        if any(server.type == "nim" and server.command for server in servers):
+            problems.append(
+                "deployment.extra_args: Lepton has no arguments for an image that starts by itself"
+            )
+        return problems, []
 
     def settings(self) -> dict[str, Any]:
         own = self.model_dump(mode="json", by_alias=True, exclude=set(Execution.model_fields))

@@ -1,0 +1,282 @@
+"""Models served by endpoints of a Lepton workspace: one that is there, or one made for a run and removed with
+it.
+
+An endpoint's URL is known to the API alone, so plans hold a placeholder, and a job gets the URL when it is
+submitted. For a run's own endpoint there are a name, the run's, and a token that nobody has to know: a new
+secret of the workspace, which the endpoint takes and the jobs refer to. What is made is recorded before it is
+made, in the run's folder and beside the database; a launcher that dies leaves it for the next command to find.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import secrets
+import time
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from catalog.errors import NotFound, Refused, Unreachable
+from launcher import run_directory as files
+from launcher.backends import lepton_api, lepton_job
+from launcher.backends.lepton_api import Lepton, NameTaken
+from launcher.jobs import Deployment, JobPlan, RunPlan, SecretName
+
+# What `Endpoint.served_by` begins with; behind it the endpoint's name, none for the run's own.
+SCHEME = "lepton:"
+KEY_NAME = "LEPTON_ENDPOINT_KEY"
+RECORD = "endpoint.json"
+# Beside the database: a file for each run that has an endpoint of its own.
+MARKS = "endpoints"
+# Seconds between tries to remove what another run left.
+TRY_AGAIN = 60.0
+_OWN = "deployment"
+_HOST = "{name}.lepton.invalid"
+_PLAIN = re.compile(r"https?://[A-Za-z0-9@%+=:,./_-]+")
+_HEALTH_TIMEOUT = 5.0
+
+
+class Waiting(Unreachable):
+    """An endpoint that isn't ready yet: asked again with the next round."""
+
+
+def placeholder(served_by: str) -> str:
+    """A URL up to /v1 that stands for the endpoint's in a plan. No such host exists (RFC 2606)."""
+    return f"https://{_HOST.format(name=served_by.removeprefix(SCHEME) or _OWN)}/v1"
+
+
+def own_name(run_id: str) -> str:
+    """Of a run's own endpoint, and of the secret with its token."""
+    return f"evaldock-{run_id}"
+
+
+def specification(run: RunPlan, job: JobPlan, token: str | None = None) -> dict[str, Any] | None:
+    """The body of Lepton's call that creates the run's own endpoint, with the token hidden where none is
+    given. None for a job that asks another one."""
+    if job.deployment is None or not _own(job):
+        return None
+    deployment, settings = job.deployment, run.settings
+    serving: Mapping[str, Any] = settings.get("endpoint") or {}
+    least = serving.get("min_replicas", 1)
+    requirement: dict[str, Any] = {
+        "resource_shape": serving.get("resource_shape") or settings.get("resource_shape"),
+        "min_replicas": least,
+        "max_replicas": serving.get("max_replicas") or least,
+    }
+    placed = lepton_job.placed(
+        {**settings, "node_group": serving.get("node_group") or settings.get("node_group", ())}
+    )
+    if "affinity" in placed:
+        requirement["affinity"] = placed.pop("affinity")
+    if deployment.resources.shm:
+        requirement["shared_memory_size"] = -(-deployment.resources.shm // (1 << 20))
+    plain = [{"name": name, "value": _kept(value)} for name, value in sorted(deployment.env.items())]
+    name = own_name(run.run_id)
+    return {
+        "metadata": {"id": name, "name": name},
+        "spec": {
+            "container": {
+                "image": deployment.image or job.image,
+                "ports": [{"container_port": deployment.port}],
+                **_command(deployment),
+            },
+            "resource_requirement": requirement,
+            # Where every launcher is gone for good, it costs nothing for long.
+            "auto_scaler": {"scale_down": {"no_traffic_timeout": serving.get("no_traffic_timeout", 3600)}},
+            "api_tokens": [{"value": token or "***"}],
+            "envs": [*plain, *lepton_job.variables(deployment.secrets)],
+            "mounts": lepton_job.volumes(settings.get("volumes", ()), deployment.mounts),
+            "image_pull_secrets": list(settings.get("image_pull_secrets", ())),
+            "log": {"enable_collection": True},
+            **placed,
+        },
+    }
+
+
+def located(run: RunPlan, job: JobPlan, state: Path) -> JobPlan:
+    """The job with the URL of the endpoint that serves its model, which is made first where it is the run's
+    own. `state` is the database's folder. Raises Waiting until it is ready, Refused where it won't be."""
+    if job.endpoint.served_by is None:
+        return job
+    with lepton_api.connected(run.settings) as lepton:
+        if not _own(job):
+            name = job.endpoint.served_by.removeprefix(SCHEME)
+            return _with_url(job, _url(lepton, name))
+        name = own_name(run.run_id)
+        since = _recorded(run, state)
+        if lepton.endpoint(name) is None:
+            _create(lepton, run, job)
+        assert job.deployment is not None  # noqa: S101 # only a deployment makes a run's own
+        try:
+            url = _url(lepton, name)
+            _check_health(url + job.deployment.health_path)
+        except Waiting as waiting:
+            if time.time() - since > job.deployment.deadline:
+                raise Refused(
+                    f"the run's endpoint is not ready after {job.deployment.deadline:g} seconds: "
+                    f"{waiting.message}"
+                ) from None
+            raise
+        return keyed(run, _with_url(job, url))
+
+
+def keyed(run: RunPlan, job: JobPlan) -> JobPlan:
+    """The job with the secret of the run's own endpoint for its key, and without the deployment."""
+    if not _own(job):
+        return job
+    name = job.endpoint.key_name or KEY_NAME
+    own = SecretName(name=name, source=own_name(run.run_id), where="workspace")
+    rest = tuple(secret for secret in job.secrets if secret.name != name)
+    return replace(job, secrets=(*rest, own), deployment=None)
+
+
+def release(run: RunPlan, state: Path) -> None:
+    """Removes what was made for a run that has ended. Can be repeated; costs nothing once it is done."""
+    if any(_own(job) for job in run.jobs):
+        _release(run.run_id, Path(run.directory), run.settings, state)
+
+
+def left_over(state: Path) -> list[str]:
+    """Runs whose endpoints were made from here and are not known to be gone, without those that were tried a
+    moment ago."""
+    folder = state / MARKS
+    if not folder.is_dir():
+        return []
+    return sorted(path.name for path in folder.iterdir() if time.time() - path.stat().st_mtime > TRY_AGAIN)
+
+
+def release_left_over(run_id: str, state: Path) -> None:
+    """The same as `release`, for a run that the database may know no more."""
+    mark = state / MARKS / run_id
+    os.utime(mark)
+    made = files.read_json(mark) or {}
+    _release(run_id, Path(made.get("directory", "")), made.get("settings", {}), state)
+
+
+def _release(run_id: str, directory: Path, settings: Mapping[str, Any], state: Path) -> None:
+    record, name = directory / RECORD, own_name(run_id)
+    made = files.read_json(record) or {"name": name}
+    if not made.get("removed"):
+        with lepton_api.connected(settings) as lepton:
+            lepton.delete_endpoint(name)
+            lepton.delete_secret(name)
+            left = lepton.endpoint(name)
+            if left is not None and _state(left) != "Deleting":
+                raise Unreachable(f"Lepton has not removed the endpoint {name} yet")
+        if directory.is_dir():
+            files.write_json(record, {**made, "removed": files.timestamp()})
+    (state / MARKS / run_id).unlink(missing_ok=True)
+
+
+def _own(job: JobPlan) -> bool:
+    return job.endpoint.served_by == SCHEME
+
+
+def _recorded(run: RunPlan, state: Path) -> float:
+    """When the endpoint was first asked for, in seconds since the epoch; noted now where it was never."""
+    record = Path(run.directory) / RECORD
+    made = files.read_json(record) or {}
+    if not made.get("since") or made.get("removed"):
+        made = {"name": own_name(run.run_id), "since": time.time()}
+        (state / MARKS).mkdir(parents=True, exist_ok=True)
+        mark = state / MARKS / run.run_id
+        files.write_json(mark, {"directory": run.directory, "settings": dict(run.settings)})
+        os.utime(mark, (0, 0))  # never tried
+        record.parent.mkdir(parents=True, exist_ok=True)
+        files.write_json(record, made)
+    return float(made["since"])
+
+
+def _create(lepton: Lepton, run: RunPlan, job: JobPlan) -> None:
+    name, token = own_name(run.run_id), secrets.token_urlsafe(32)
+    wanted = {secret.source for secret in job.deployment.secrets} if job.deployment else set()
+    missing = sorted(wanted - lepton.secrets()) if wanted else []
+    if missing:
+        raise Refused(
+            f"the workspace has no secret {missing[0]}, which the deployment needs",
+            hint=f"put it there once: `lep secret create -n {missing[0]} -v …`",
+        )
+    # Left by a launcher that ended before it had made the endpoint.
+    lepton.delete_secret(name)
+    lepton.create_secret(name, token)
+    body = specification(run, job, token)
+    assert body is not None  # noqa: S101 # its caller asked
+    try:
+        lepton.create_endpoint(body)
+    except NameTaken:
+        return
+
+
+def _url(lepton: Lepton, name: str) -> str:
+    """Without a slash at its end."""
+    found = lepton.endpoint(name)
+    if found is None:
+        raise NotFound(
+            f"the workspace has no endpoint {name!r}",
+            hint="`lep endpoint list` shows them; target.api_endpoint.deployment_name says which",
+        )
+    state = _state(found)
+    url = str(((found.get("status") or {}).get("endpoint") or {}).get("external_endpoint") or "").rstrip("/")
+    if state in ("Error", "Stopped", "Deleting"):
+        raise Refused(
+            f"the endpoint {name} is of no use: Lepton says {state}", hint=f"`lep endpoint status -n {name}`"
+        )
+    if state != "Ready" or not url:
+        raise Waiting(f"the endpoint {name} is not ready yet (Lepton says {state})")
+    if not _PLAIN.fullmatch(url):
+        raise Refused(f"the endpoint {name} has a URL that can't be handed to a command: {url!r:.200}")
+    return url
+
+
+def _state(found: Mapping[str, Any]) -> str:
+    status = found.get("status") or {}
+    return str(status.get("phase") or status.get("state") or "UNK")
+
+
+def _check_health(url: str) -> None:
+    """Ready means that the port answers; a path that isn't there, or needs a token, tells no more."""
+    import requests  # noqa: PLC0415
+
+    try:
+        status = requests.get(url, timeout=_HEALTH_TIMEOUT, allow_redirects=False).status_code
+    except requests.RequestException as error:
+        raise Waiting(f"{url} does not answer yet ({type(error).__name__})") from None
+    if status >= 500:
+        raise Waiting(f"{url} answers {status}")
+
+
+def _with_url(job: JobPlan, url: str) -> JobPlan:
+    """Every placeholder in the job replaced. Both are made of characters that need no quoting."""
+    assert job.endpoint.served_by is not None  # noqa: S101 # its callers asked
+    old = placeholder(job.endpoint.served_by).removesuffix("/v1")
+    return replace(
+        job,
+        endpoint=replace(job.endpoint, url=job.endpoint.url.replace(old, url)),
+        command=job.command.replace(old, url),
+        config=_replaced(job.config, old, url),
+    )
+
+
+def _replaced(value: Any, old: str, new: str) -> Any:
+    if isinstance(value, str):
+        return value.replace(old, new)
+    if isinstance(value, Mapping):
+        return {key: _replaced(part, old, new) for key, part in value.items()}
+    if isinstance(value, list | tuple):
+        return [_replaced(part, old, new) for part in value]
+    return value
+
+
+def _command(deployment: Deployment) -> dict[str, Any]:
+    """A NIM starts by itself; its words are arguments of its image, for which Lepton has no field."""
+    if deployment.type == "nim":
+        return {}
+    words = [word.replace("{port}", str(deployment.port)) for word in deployment.command]
+    return {"command": [_kept(word) for word in words]} if words else {}
+
+
+def _kept(text: str) -> str:
+    """So that Kubernetes makes of it what it was: `$$` stands for `$`."""
+    return text.replace("$", "$$") if "$(" in text or "$$" in text else text
