@@ -17,6 +17,7 @@ from launcher.configuration.model import ApiEndpoint, Evaluation, RunConfig
 from launcher.configuration.model import Task as TaskConfig
 from launcher.jobs import Deployment, Endpoint
 from launcher.key_binding import NO_KEYS, Keys
+from launcher.lepton_endpoints import KEY_NAME, SCHEME, placeholder
 from launcher.quoting import Protected
 from launcher.secrets import Environment
 
@@ -39,7 +40,8 @@ def choose_endpoint(
     """The endpoint for one task: what was asked for, else the first type that the task takes, with the key
     that the profile binds to its URL."""
     supported = supported_types(task)
-    wanted = config.endpoint_type or api.type
+    hosted = _hosted(run, api, problems)
+    wanted = config.endpoint_type or (None if api.type == "lepton" else api.type)
     wanted = "chat" if wanted == "vlm" else wanted
     if wanted and supported and wanted not in supported:
         problems.append(
@@ -52,15 +54,35 @@ def choose_endpoint(
             needs = ", ".join(missing)
             problems.append(f"{place}: needs {needs}, which target.api_endpoint.capabilities doesn't list")
     served = run.deployment.type != "none"
-    url = api.url or (deployments.url(run.deployment, kind) if served else None)
+    url = api.url
+    if url is None and hosted:
+        url = placeholder(hosted)
+        if run.deployment.endpoint_path and hosted == SCHEME:
+            url = url.removesuffix("/v1") + run.deployment.endpoint_path
+    elif url is None and served:
+        url = deployments.url(run.deployment, kind)
     model = api.model_id or (deployments.model_name(run.deployment) if served else None)
     if not url:
         problems.append("target.api_endpoint.url is not set (--url), and no deployment serves a model")
     if not model:
         problems.append("target.api_endpoint.model_id is not set (--model-id)")
     whole = whole_url(url, kind, place, problems) if url else ""
-    key_name = api.api_key_name or keys.key_for(whole)
-    return Endpoint(model_id=model or "", url=whole, type=kind, key_name=key_name)
+    key_name = api.api_key_name or keys.key_for(whole) or (KEY_NAME if hosted == SCHEME else None)
+    return Endpoint(model_id=model or "", url=whole, type=kind, key_name=key_name, served_by=hosted)
+
+
+def _hosted(run: RunConfig, api: ApiEndpoint, problems: list[str]) -> str | None:
+    """Who knows the URL when a job is submitted: an endpoint of a Lepton workspace, there or yet to be made."""
+    if api.deployment_name and api.url:
+        problems.append("target.api_endpoint: either url or deployment_name says where the model is served")
+    if api.deployment_name:
+        return f"{SCHEME}{api.deployment_name}"
+    if api.type == "lepton" and not api.url:
+        problems.append(
+            "target.api_endpoint.deployment_name is not set: which endpoint of the workspace serves the model?"
+        )
+    lepton_serves = run.execution.backend == "lepton" and run.deployment.type != "none"
+    return SCHEME if lepton_serves and not api.url else None
 
 
 def whole_url(url: str, kind: str, place: str, problems: list[str]) -> str:

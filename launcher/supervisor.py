@@ -8,6 +8,7 @@ Queueing, dependencies, concurrency, retries, deadlines and the failure policy a
 from __future__ import annotations
 
 import fcntl
+import logging
 import os
 import time
 from collections.abc import Iterator, Mapping, Sequence
@@ -17,7 +18,7 @@ from pathlib import Path
 
 from catalog.errors import EvaldockError, InvalidInput, NotFound, Refused, Unreachable
 from launcher import handle as run_handle
-from launcher import results_file
+from launcher import lepton_endpoints, results_file
 from launcher import run_directory as files
 from launcher.backends.protocol import Backend, NotSent, load
 from launcher.database import Database, JobRow
@@ -27,6 +28,7 @@ from launcher.secrets import redact, resolve, values_of
 STOP_AGAIN = 15.0
 LONGEST_PAUSE = 300.0
 _TIMED_OUT = "timed out"
+_LOG = logging.getLogger(__name__)
 
 
 def first_pause(environ: Mapping[str, str]) -> float:
@@ -80,6 +82,7 @@ class _Round:
         self._stop()
         self._drop_blocked()
         self._submit()
+        self._release()
         after = self._rows()
         changed = [replace(row, seen=None) for row in after] != [replace(row, seen=None) for row in before]
         if changed or not (Path(self.plan.directory) / files.HANDLE).exists():
@@ -234,13 +237,15 @@ class _Round:
         names = [*job.secrets, *(job.deployment.secrets if job.deployment else ())]
         try:
             secrets = resolve(names, self.environ)
+            job = lepton_endpoints.located(self.plan, job, self.database.path.parent)
             self.database.submitting(row.key)
             handle = self.backend.submit(self.plan, job, row.attempt, secrets)
         except (Unreachable, InvalidInput) as error:
+            waiting = isinstance(error, lepton_endpoints.Waiting)
             self.database.postpone(
                 row.key,
                 reason=self._redacted(str(error)),
-                not_before=time.time() + first_pause(self.environ),
+                not_before=0 if waiting else time.time() + first_pause(self.environ),
             )
             if isinstance(error, NotSent) and row.submitting is None:
                 self.database.not_submitted(row.key)
@@ -252,6 +257,19 @@ class _Round:
         self.database.submitted(handle)
         self._write_handle()
         return 1
+
+    def _release(self) -> None:
+        """What was made for a run beside its jobs goes when they have ended, here or where a launcher died."""
+        state = self.database.path.parent
+        try:
+            if finished(self._rows()):
+                lepton_endpoints.release(self.plan, state)
+            for run_id in lepton_endpoints.left_over(state):
+                if run_id != self.plan.run_id and finished(self.database.jobs(run_id)):
+                    lepton_endpoints.release_left_over(run_id, state)
+        except (EvaldockError, OSError) as error:
+            self._say(Path(self.plan.directory), f"an endpoint on Lepton has to be removed later: {error}")
+            _LOG.warning("an endpoint on Lepton was not removed; the next command tries again: %s", error)
 
     def _write_handle(self) -> None:
         try:
