@@ -56,8 +56,8 @@ MEANINGS: Mapping[str, str] = {
     "deployment.env_vars": "[Variables](#variables) of the server.",
     "deployment.mounts": "Folders in the server's container.",
     "target.api_endpoint.url": "The endpoint. Up to `/v1` is enough: each task gets the path of its type.",
-    "target.api_endpoint.deployment_name": "Instead of `url`: the endpoint of a Lepton workspace that serves the "
-    "model (`type: lepton`).",
+    "target.api_endpoint.deployment_name": "Instead of `url`: the endpoint of a Lepton workspace that serves "
+    "the model (`type: lepton`).",
     "target.api_endpoint.model_id": "The model's name there.",
     "target.api_endpoint.api_key_name": "Name of the variable that holds the key. Never the key itself.",
     "target.api_endpoint.type": "Endpoint type. Default: the first that a task takes.",

@@ -72,14 +72,14 @@ def choose_endpoint(
 
 
 def _hosted(run: RunConfig, api: ApiEndpoint, problems: list[str]) -> str | None:
-    """Who knows the URL when a job is submitted: an endpoint of a Lepton workspace, there or yet to be made."""
+    """Who knows the URL when a job is submitted: an endpoint of a Lepton workspace, there or to be made."""
     if api.deployment_name and api.url:
         problems.append("target.api_endpoint: either url or deployment_name says where the model is served")
     if api.deployment_name:
         return f"{SCHEME}{api.deployment_name}"
     if api.type == "lepton" and not api.url:
         problems.append(
-            "target.api_endpoint.deployment_name is not set: which endpoint of the workspace serves the model?"
+            "target.api_endpoint.deployment_name is not set: which endpoint of the workspace is asked?"
         )
     lepton_serves = run.execution.backend == "lepton" and run.deployment.type != "none"
     return SCHEME if lepton_serves and not api.url else None

@@ -4,7 +4,7 @@ it.
 An endpoint's URL is known to the API alone, so plans hold a placeholder, and a job gets the URL when it is
 submitted. For a run's own endpoint there are a name, the run's, and a token that nobody has to know: a new
 secret of the workspace, which the endpoint takes and the jobs refer to. What is made is recorded before it is
-made, in the run's folder and beside the database; a launcher that dies leaves it for the next command to find.
+made, in the run's folder and beside the database; what a dead launcher left is found by the next command.
 """
 
 from __future__ import annotations

@@ -259,7 +259,7 @@ class _Round:
         return 1
 
     def _release(self) -> None:
-        """What was made for a run beside its jobs goes when they have ended, here or where a launcher died."""
+        """What was made for a run beside its jobs goes when they have ended, or their launcher died."""
         state = self.database.path.parent
         try:
             if finished(self._rows()):
