@@ -1,4 +1,4 @@
-"""`action/`, step by step as a runner would: real runs, their results on the branch, summaries and outputs."""
+"""`action/`, step by step as a runner would: real runs, published results, summaries and outputs."""
 
 from __future__ import annotations
 
