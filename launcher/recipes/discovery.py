@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from catalog.errors import EvaldockError, NotFound
-from launcher.recipes.runspec import MAX_BYTES, Runspec, parse
+from launcher.recipes.blocks import SCRIPT, find_blocks
+from launcher.recipes.runspec import MAX_BYTES, Runspec, parse, read_script
 
 _SKIPPED = {"node_modules", "__pycache__", "site-packages"}
 # A folder that holds these is a virtual environment, or the folder of a run.
@@ -28,7 +29,7 @@ def find(folder: Path) -> list[Found]:
     """Sorted by path. Raises NotFound where there is no such folder."""
     if not folder.is_dir():
         raise NotFound("no such folder", place=str(folder))
-    return [_read(path) for path in sorted(_candidates(folder))]
+    return [found for path in sorted(_candidates(folder)) if (found := _read(path)) is not None]
 
 
 def _candidates(folder: Path) -> Iterator[Path]:
@@ -55,8 +56,13 @@ def _mentions(path: Path) -> bool:
     return b"\n# /// script" in b"\n" + data and b"runspec" in data
 
 
-def _read(path: Path) -> Found:
+def _read(path: Path) -> Found | None:
+    """None for a script whose metadata, if it has any, is other tools'."""
     try:
+        blocks = find_blocks(read_script(path))
+        whole = [block for block in blocks.whole if block.type == SCRIPT]
+        if not blocks.unfinished and not any("runspec" in block.content for block in whole):
+            return None
         return Found(path=path, spec=parse(path))
     except EvaldockError as error:
         return Found(path=path, problem=str(error))

@@ -13,14 +13,16 @@ from types import MappingProxyType
 from launcher.recipes.runspec import Runspec
 
 CONFIG = '"$EVALDOCK_CONFIG"'
-# Where the processes of several nodes find each other: the first node's address, which the backend exports.
-HEAD = "EVALDOCK_HEAD"
+# Where torchrun's processes on several nodes find each other, on the first of them.
 PORT = 29500
+# Slurm's own words, in the shell of the first node: who that is, and one task on each.
+_HEAD = '$(scontrol show hostnames "$SLURM_JOB_NODELIST" | head -n 1)'
+_SPREAD = "srun --nodes={nodes} --ntasks={nodes} --ntasks-per-node=1 --kill-on-bad-exit=1 "
 
 
 def command(spec: Runspec, script: str, *, nodes: int, gpus: int | None, key: str, shebang: str = "") -> str:
     """`script` is its path in the shipped code, `shebang` its first line without the `#!`, `gpus` a count on
-    each node (-1: all)."""
+    each node (-1: all). Several nodes are Slurm's."""
     path = _below_code(script)
     if spec.run.cmd is not None:
         call = spec.run.cmd.replace("{script}", path).replace("{config}", CONFIG)
@@ -53,8 +55,9 @@ def _torchrun(nodes: int, gpus: int | None, key: str, _shebang: str) -> str:
     each = "gpu" if gpus is None or gpus < 0 else str(max(1, gpus))
     if nodes == 1:
         return f"torchrun --standalone --nproc_per_node={each} "
-    meeting = f'--rdzv_backend=c10d --rdzv_id={key} --rdzv_endpoint="${HEAD}:{PORT}"'
-    return f"torchrun --nnodes={nodes} --nproc_per_node={each} {meeting} "
+    meeting = f'--rdzv_backend=c10d --rdzv_id={key} --rdzv_endpoint="{_HEAD}:{PORT}"'
+    spread = _SPREAD.format(nodes=nodes)
+    return f"{spread}torchrun --nnodes={nodes} --nproc_per_node={each} {meeting} "
 
 
 _STARTERS: Mapping[str, Callable[[int, int | None, str, str], str]] = MappingProxyType(

@@ -66,7 +66,7 @@ def plan_recipe(
     compiled = compile_recipe(spec, config, overrides, around=around, layers=layers, dry_run=dry_run)
     job = plan_job(spec, compiled, code=code_of(spec, code), keys=around.keys, environ=environ, run_id=run_id)
     plan = run_of([job.plan], compiled, job.settings, run_id=run_id, directory=directory)
-    return Planned(plan, job.warnings, job.code, compiled.config)
+    return Planned(plan, job.warnings, job.code, compiled.whole)
 
 
 def run_of(
@@ -119,11 +119,8 @@ def plan_job(
     where = compiled.how.execution.secrets_where
     server, wrong = deployments.build(compiled.how.deployment, environ, resources, secrets_where=where)
     planner.problems += wrong
-    planner.check_nodes()
-    if planner.problems:
-        raise InvalidInput(
-            f"{spec.title} can't be planned:", list(dict.fromkeys(planner.problems)), place=str(spec.script)
-        )
+    planner.check_size()
+    planner.stop()
     if astray := planner.astray(variables, server):
         raise key_binding.refused(astray)
     tree, script = code
@@ -161,7 +158,10 @@ def plan_job(
         setup=spec.setup,
         code=tree.digest if tree is not None else None,
     )
-    warnings = (*spec.warnings, *dict.fromkeys(planner.warnings))
+    wrong, told = execution.check([plan])
+    planner.problems += wrong
+    planner.stop()
+    warnings = (*spec.warnings, *dict.fromkeys((*planner.warnings, *told)))
     return Job(
         plan=plan, compiled=compiled, settings=settings, code=(tree,) if tree else (), warnings=warnings
     )
@@ -211,6 +211,12 @@ class _Planner:
     @property
     def backend(self) -> str:
         return self.compiled.how.execution.backend
+
+    def stop(self) -> None:
+        """Raises InvalidInput where anything is wrong."""
+        if self.problems:
+            problems = list(dict.fromkeys(self.problems))
+            raise InvalidInput(f"{self.spec.title} can't be planned:", problems, place=str(self.spec.script))
 
     def image(self) -> str | None:
         if self.backend not in MODULES:
@@ -309,11 +315,28 @@ class _Planner:
         api = target.get("api_endpoint") if isinstance(target, Mapping) else None
         return api if isinstance(api, Mapping) else {}
 
-    def check_nodes(self) -> None:
-        if self.compiled.nodes > 1 and self.backend in _ALONE:
+    def check_size(self) -> None:
+        """Nodes and GPUs that the backend, or the way to launch, has no way to give."""
+        nodes, gpus, execution = self.compiled.nodes, self.compiled.gpus, self.compiled.how.execution
+        if nodes > 1 and self.backend in _ALONE:
             self.problems.append(
-                f"it asks for {self.compiled.nodes} nodes, and {self.backend} has one: "
-                "execution.nodes=1 runs it on that"
+                f"it asks for {nodes} nodes, and {self.backend} has one: execution.nodes=1 runs it on that"
+            )
+        elif nodes > 1 and self.spec.run.launch == "torchrun" and self.spec.run.cmd is None:
+            if self.backend != "slurm":
+                self.problems.append(
+                    f"torchrun is not started on {nodes} nodes by {self.backend}: Slurm does that, and "
+                    "execution.nodes=1 runs it on one"
+                )
+            elif execution.contained:
+                self.problems.append(
+                    f"torchrun on {nodes} nodes is started by srun, which is not there inside a container: "
+                    "execution.container_runtime=none, or a call of your own as run.cmd"
+                )
+        if gpus == -1 and self.backend not in _ALONE:
+            self.problems.append(
+                f"it asks for all GPUs of a node, and {self.backend} wants to know how many: "
+                "execution.gpus_per_node=8, for example"
             )
 
 
