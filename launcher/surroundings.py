@@ -9,6 +9,8 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from catalog.errors import InvalidInput
+from catalog.nearest import did_you_mean
 from launcher import env_file, profiles, wandb_settings
 from launcher.configuration.compose import Composed, Layer, compose
 from launcher.configuration.model import Execution
@@ -18,10 +20,13 @@ from launcher.env_file import EnvFile
 from launcher.key_binding import NO_KEYS, Keys
 from launcher.profiles import Profile
 
+# Keys of `[cache]`.
+CACHE = ("git_dir",)
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Surroundings:
-    """`file` is the env.toml that holds, `profile` what was selected of it.
+    """`file` is the env.toml that holds, `profile` what was selected of it, `git_dir` where checkouts lie.
 
     What is composed is validated, and then `settled` with the execution settings that come out of it.
     """
@@ -31,6 +36,7 @@ class Surroundings:
     keys: Keys = NO_KEYS
     context: Context = field(default_factory=Context)
     base: tuple[Layer, ...] = ()
+    git_dir: Path | None = None
 
     def compose(
         self, file: Path | None, overrides: Sequence[str], *, extra: Sequence[Layer] = ()
@@ -42,8 +48,7 @@ class Surroundings:
     def settled(self, composed: Composed, execution: Execution, *, dry_run: bool) -> Composed:
         """`composed` with the folders of `${auto_mount:…}`, fetched unless it is a dry run; the same object
         where nothing asked for one."""
-        git_dir = self.file.section("cache").get("git_dir") if self.file else None
-        return mounted(composed, self.context.mounts, execution, git_dir=git_dir, dry_run=dry_run)
+        return mounted(composed, self.context.mounts, execution, git_dir=self.git_dir, dry_run=dry_run)
 
 
 def of(
@@ -77,7 +82,20 @@ def of(
         keys=keys,
         context=context,
         base=(base,) if base is not None else (),
+        git_dir=_git_dir(file) if file else None,
     )
+
+
+def _git_dir(file: EnvFile) -> Path | None:
+    """`[cache] git_dir`, relative to env.toml wherever the command is given. Raises InvalidInput."""
+    section = file.section("cache")
+    problems = [f"{key}: unknown key{did_you_mean(key, CACHE)}" for key in section if key not in CACHE]
+    git_dir = section.get("git_dir")
+    if git_dir is not None and not (isinstance(git_dir, str) and git_dir):
+        problems.append(f"git_dir: expected the path of a folder, got {git_dir!r:.80}")
+    if problems:
+        raise InvalidInput("[cache] has mistakes:", problems, place=file.place(("cache",)))
+    return file.path.resolve().parent / Path(git_dir).expanduser() if git_dir else None
 
 
 def _artifact(name: str, part: str | None, *, environ: Mapping[str, str], dry_run: bool) -> str | None:

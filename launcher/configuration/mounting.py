@@ -21,7 +21,7 @@ def mounted(
     mounts: Sequence[GitMount],
     execution: Execution,
     *,
-    git_dir: str | None,
+    git_dir: Path | None,
     dry_run: bool,
 ) -> Composed:
     """`composed` with each checkout's folder as its jobs see it: mounted in containers, itself without them.
@@ -39,7 +39,7 @@ def mounted(
             f"{mounts[0].source} would be mounted from a folder of this machine, and jobs run on another",
             hint='name a folder that both see in env.toml: [cache] git_dir = "/shared/git"',
         )
-    folder = Path(git_dir).expanduser().resolve() if git_dir else cache_dir("git").resolve()
+    folder = (git_dir or cache_dir("git")).resolve()
     seen: dict[str, str] = {}
     added: list[str] = []
     for mount in mounts:

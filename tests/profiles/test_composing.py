@@ -12,12 +12,12 @@ from omegaconf import OmegaConf
 
 from catalog.errors import InvalidInput, Refused, UsageError
 from launcher import env_file, surroundings
-from launcher.artifacts import open_registry
 from launcher.artifacts.names import ArtifactNotFound
 from launcher.configuration.compose import Composed, Layer, compose
 from launcher.configuration.model import validate
 from launcher.configuration.resolvers import Context
 from launcher.surroundings import Surroundings
+from running import evaldock
 
 Yaml = Callable[[str], Path]
 
@@ -195,12 +195,13 @@ def test_keys_of_any_profile_are_secrets_to_interpolations(tmp_path: Path, yaml:
             within(tmp_path, text, profile, MINE="v").compose(yaml("a: ${oc.decode:'${env:MINE}'}"), [])
 
 
-def test_artifacts_by_name(tmp_path: Path, yaml: Yaml) -> None:
+def test_artifacts_by_name(tmp_path: Path, yaml: Yaml, monkeypatch: pytest.MonkeyPatch) -> None:
     toml = '[artifacts]\nroot = "store"\n'
     around = within(tmp_path, toml)
     (tmp_path / "weights").mkdir()
     (tmp_path / "weights" / "a.bin").write_bytes(b"1")
-    open_registry(around.context.environ).put("model", tmp_path / "weights")
+    monkeypatch.setenv(env_file.VARIABLE, str(tmp_path / "env.toml"))
+    assert evaldock("artifact", "put", "model", tmp_path / "weights").code == 0
     text = "path: ${art:model}\nversion: ${art:model:v1,version}\ninside: ${art:model}/a.bin\n"
     data = around.compose(yaml(text), []).data
     assert data["version"] == "v1"

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from catalog.errors import EvaldockError, NotFound, Refused, Unreachable, UsageError
+from catalog.errors import EvaldockError, InvalidInput, NotFound, Refused, Unreachable, UsageError
 from launcher import env_file, git_checkouts, surroundings
 from launcher.configuration.model import Execution
 from launcher.git_checkouts import checkout
@@ -180,10 +180,20 @@ def composed(repository: Path, tmp_path: Path) -> Callable[..., dict[str, object
     return compose
 
 
+def test_mistakes_of_the_cache_section(composed: Callable[..., dict[str, object]], tmp_path: Path) -> None:
+    with pytest.raises(InvalidInput) as caught:
+        composed(Execution(), cache="git_dri = 'x'\ngit_dir = 3")
+    assert str(caught.value) == (
+        f"{tmp_path}/env.toml:2: [cache] has mistakes:\n"
+        "  - git_dri: unknown key; did you mean 'git_dir'?\n"
+        "  - git_dir: expected the path of a folder, got 3"
+    )
+
+
 def test_containers_see_a_mount(
     composed: Callable[..., dict[str, object]], repository: Path, tmp_path: Path
 ) -> None:
-    data = composed(Execution(), cache=f'git_dir = "{tmp_path}/git"')
+    data = composed(Execution(), cache='git_dir = "git"')
     commit = git(repository, "rev-parse", "v1")
     assert data == {
         "execution": {"mounts": ["/own:/own", f"{tmp_path}/git/commits/{commit}:/opt/data:ro"]},
