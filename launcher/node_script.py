@@ -18,8 +18,9 @@ from pathlib import Path
 from launcher import run_directory as files
 from launcher.backends.docker_arguments import SERVER_FOLDER
 from launcher.jobs import JobPlan, RunPlan
+from launcher.node_text import code_folder, fill
 from launcher.packaging import unpacking
-from launcher.runtimes import RUNTIMES, code_folder, fill
+from launcher.runtimes import RUNTIMES
 from launcher.script import GRACE, job_script, run_config
 
 NODE_SCRIPT = "node.sh"
@@ -30,7 +31,7 @@ _TEMPLATE = r"""#!/bin/sh
 set -u
 case $0 in */*) cd "${0%/*}" || exit 70 ;; esac
 here=$PWD mark=@key@/@attempt@/node
-reason= code=70 job= server= child= late= guard= memory=
+reason= code=70 job= server= child= late= guard= memory= spoiled=
 now() { date -u +%Y-%m-%dT%H:%M:%SZ 2>/dev/null; }
 nap() { sleep 0.1 2>/dev/null || sleep 1; }
 say() { printf 'evaldock: %s\n' "$1" >>@log@; }
@@ -96,7 +97,7 @@ kill_marked() {
     kill -KILL "${entry%/environ}" 2>/dev/null
   done
 }
-forget() { rm -f @secrets@ @server@/@secrets@ @reserve@ .full .code environment; }
+forget() { rm -f @secrets@ @server@/@secrets@ nodes/*/@secrets@ @reserve@ .full .code environment; }
 @runtime@
 # A second shell, in a session of its own: where the first one was killed, it does what is left to do.
 if [ "${1-}" = guard ]; then
@@ -120,6 +121,7 @@ finish() {
   forget
   own=$(own_code)
   [ -z "$memory" ] || [ "${own:-137}" != 137 ] || own= code=137 reason="out of memory"
+  [ -z "$spoiled" ] || [ "$own" != 0 ] || own=
   # It had no time to say so itself.
   [ -n "$own$reason" ] || [ -z "$late" ] || code=143 reason="stopped on request"
   if [ -z "$own" ] || { [ -n "$reason" ] && [ "$own" != 0 ]; }; then
