@@ -8,6 +8,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from omegaconf import OmegaConf
 
 from catalog.errors import InvalidInput, Refused, UsageError
@@ -15,6 +17,7 @@ from launcher import env_file, surroundings
 from launcher.artifacts.names import ArtifactNotFound
 from launcher.configuration.compose import Composed, Layer, compose
 from launcher.configuration.model import validate
+from launcher.configuration.overlay import overlay
 from launcher.configuration.resolvers import Context
 from launcher.surroundings import Surroundings
 from running import evaldock
@@ -275,3 +278,41 @@ def test_weights_and_biases(tmp_path: Path) -> None:
     assert "entiti: unknown key; did you mean 'entity'?" in str(caught.value)
     assert "a key itself" not in str(caught.value)
     assert str(caught.value).startswith(f"{tmp_path}/env.toml:5: ")
+
+
+PLAIN = st.text(st.characters(codec="utf-8", exclude_characters="$"), max_size=12).filter(
+    lambda t: t != "???"
+)
+NAMES = st.sampled_from(["gpus", "gpus_per_node", "nodes", "image", "mounts", "env_vars", "timeout"])
+PARTS = st.dictionaries(NAMES, st.one_of(st.integers(), st.lists(PLAIN), st.none()), max_size=5)
+
+
+@given(
+    st.recursive(
+        PLAIN | st.integers() | st.booleans(), lambda inner: st.lists(inner, max_size=3), max_leaves=6
+    )
+)
+def test_what_holds_no_interpolation_comes_out_as_it_went_in(value: object) -> None:
+    layer = Layer("x", {"a": {"b": value}})
+    assert compose(None, [], extra=[layer], context=Context()).data == {"a": {"b": value}}
+
+
+@given(PARTS, PARTS)
+def test_a_profile_wins_but_for_the_work(own: dict[str, Any], theirs: dict[str, Any]) -> None:
+    merged = overlay({"execution": own}, {"execution": theirs})["execution"]
+    gpus = ("gpus", "gpus_per_node")
+    for name in {*own, *theirs}:
+        ours = own.get(name)
+        if name in gpus and any(own.get(each) is not None for each in gpus):
+            assert merged.get(name) == ours
+        elif name in ("nodes", "image") and ours is not None:
+            assert merged[name] == ours
+        elif name == "mounts" and isinstance(ours, list) and isinstance(theirs.get(name), list):
+            assert merged[name][: len(ours)] == ours
+            assert {*merged[name]} == {*ours, *theirs[name]}
+        elif name == "mounts":
+            assert merged[name] == (
+                ours if ours is not None and theirs.get(name) is not None else theirs.get(name, ours)
+            )
+        else:
+            assert merged[name] == theirs.get(name, ours)
