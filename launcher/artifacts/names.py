@@ -10,7 +10,7 @@ from catalog.errors import NotFound, Refused, UsageError
 SCHEME = "art://"
 LATEST = "latest"
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
-_NUMBER = re.compile(r"v([1-9][0-9]{0,8})")
+_NUMBER = re.compile(r"v(0|[1-9][0-9]{0,8})")
 
 
 class ArtifactNotFound(NotFound, FileNotFoundError):

@@ -1,7 +1,7 @@
 """Which registry is used here, and what `${art:…}` stands for.
 
-EVALDOCK_ARTIFACTS names the registry (a folder or a URL that fsspec knows), else the `[artifacts]` section of
-env.toml does, else it is a folder of this user.
+EVALDOCK_ARTIFACTS names the registry (a folder, a URL that fsspec knows, or wandb://ENTITY/PROJECT), else the
+`[artifacts]` section of env.toml does, else it is a folder of this user.
 """
 
 from __future__ import annotations
@@ -11,22 +11,40 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from catalog.errors import UsageError
+from catalog.errors import Refused, UsageError
 from catalog.nearest import did_you_mean
 from launcher import env_file
 from launcher.artifacts.names import SCHEME, ArtifactRef
 from launcher.artifacts.registry import Registry
 from launcher.artifacts.store import Store
+from launcher.artifacts.versions import Artifacts
 
 VARIABLE = "EVALDOCK_ARTIFACTS"
+_WANDB = "wandb://"
 _KEYS = ("backend", "root", "options")
 FIELDS = ("path", "uri", "name", "version", "type", "digest")
 
 
-def open_registry(environ: Mapping[str, str] = os.environ) -> Registry:
+def open_registry(environ: Mapping[str, str] = os.environ) -> Artifacts:
     """Raises UsageError for a section of env.toml with mistakes, or a place that can't be one."""
     url, options = location(environ)
+    if url.startswith(_WANDB):
+        from launcher.artifacts.wandb import WandbRegistry  # noqa: PLC0415 # an extra
+
+        return WandbRegistry(url.removeprefix(_WANDB))
     return Registry(Store(url, options))
+
+
+def open_to_publish(environ: Mapping[str, str] = os.environ) -> Registry:
+    """As `open_registry`. Raises Refused for one that is only read here."""
+    registry = open_registry(environ)
+    if not isinstance(registry, Registry):
+        name = f"{registry.place.removeprefix(_WANDB)}/NAME"
+        raise Refused(
+            f"{registry.place} is read-only here",
+            hint=f"`wandb artifact put --name {name} PATH` publishes there",
+        )
+    return registry
 
 
 def location(environ: Mapping[str, str] = os.environ) -> tuple[str, Mapping[str, Any]]:

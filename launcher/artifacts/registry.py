@@ -66,7 +66,7 @@ class Registry:
     def find(self, ref: ArtifactRef) -> Version:
         """Raises ArtifactNotFound and VersionNotFound, with what is near."""
         numbers, aliases = self._numbers(ref.name), self._aliases(ref.name)
-        wanted = max(numbers) if ref.version == LATEST else ref.number or aliases.get(ref.version)
+        wanted = max(numbers) if ref.version == LATEST else aliases.get(ref.version, ref.number)
         if wanted not in numbers:
             known = [LATEST, *aliases, *(f"v{each}" for each in sorted(numbers, reverse=True))]
             shown = ", ".join(known[:20]) + (", …" if len(known) > 20 else "")

@@ -13,8 +13,7 @@ import click
 from catalog.console import json_option, note, one_line, out, print_json, safe, width
 
 if TYPE_CHECKING:
-    from launcher.artifacts.registry import Registry
-    from launcher.artifacts.versions import Version
+    from launcher.artifacts.versions import Artifacts, Version
 
 _REF = "NAME[:VERSION][/PATH]"
 
@@ -119,8 +118,9 @@ def put(
       evaldock artifact put questions questions.jsonl --type dataset
     """
     from catalog.amounts import byte_progress  # noqa: PLC0415
+    from launcher.artifacts.opening import open_to_publish  # noqa: PLC0415
 
-    registry = _registry()
+    registry = open_to_publish()
     with byte_progress(name, "published") as progress:
         made = registry.put(
             name,
@@ -176,18 +176,19 @@ def alias(*, artifact: str, alias: str, as_json: bool) -> None:
       evaldock artifact alias llama:v3 best
     """
     from launcher.artifacts.names import ArtifactRef  # noqa: PLC0415
+    from launcher.artifacts.opening import open_to_publish  # noqa: PLC0415
 
-    registry = _registry()
+    registry = open_to_publish()
     _say(registry, registry.alias(ArtifactRef.parse(artifact), alias), as_json)
 
 
-def _registry() -> Registry:
+def _registry() -> Artifacts:
     from launcher.artifacts import open_registry  # noqa: PLC0415
 
     return open_registry()
 
 
-def _say(registry: Registry, version: Version, as_json: bool) -> None:
+def _say(registry: Artifacts, version: Version, as_json: bool) -> None:
     if as_json:
         print_json(_data(registry, version))
         return
@@ -196,7 +197,7 @@ def _say(registry: Registry, version: Version, as_json: bool) -> None:
     note(f"in {registry.address(version)}; name it in a configuration as ${{art:{version}}}")
 
 
-def _data(registry: Registry, version: Version, *, files: bool = False) -> dict[str, Any]:
+def _data(registry: Artifacts, version: Version, *, files: bool = False) -> dict[str, Any]:
     data: dict[str, Any] = {
         "name": version.name,
         "version": f"v{version.number}",

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from launcher.artifacts.opening import VARIABLE, open_registry
+from launcher.artifacts.opening import VARIABLE, open_to_publish
 from launcher.artifacts.registry import Registry
 
 
@@ -12,7 +12,7 @@ from launcher.artifacts.registry import Registry
 def registry(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Registry:
     """The one that is used here: a folder that isn't there yet."""
     monkeypatch.setenv(VARIABLE, str(tmp_path / "registry"))
-    return open_registry()
+    return open_to_publish()
 
 
 @pytest.fixture

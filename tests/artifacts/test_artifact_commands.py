@@ -10,9 +10,9 @@ from click.testing import CliRunner, Result
 
 from catalog.cli import root
 from catalog.errors import UsageError
-from launcher.artifacts import open_registry, resolve
+from launcher.artifacts import resolve
 from launcher.artifacts.names import ArtifactNotFound, VersionNotFound
-from launcher.artifacts.opening import VARIABLE, location
+from launcher.artifacts.opening import VARIABLE, location, open_registry
 from launcher.artifacts.registry import Registry
 
 
@@ -117,7 +117,7 @@ def test_which_registry_is_meant(
     monkeypatch.setenv("XDG_DATA_HOME", "/data")
     assert location()[0] == "/data/evaldock/artifacts"
     env_toml(tmp_path / "project", '[artifacts]\nbackend = "file"\nroot = "../shared"\n')
-    assert open_registry().store.root == f"{tmp_path}/shared"
+    assert open_registry().place == f"{tmp_path}/shared"
     env_toml(tmp_path / "project", '[artifacts]\nbackend = "memory"\nroot = "models"\n')
     assert location() == ("memory://models", {})
     options = '[artifacts]\nbackend = "s3"\nroot = "s3://b/p"\noptions = { endpoint_url = "http://h" }\n'

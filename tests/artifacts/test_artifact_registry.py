@@ -158,8 +158,8 @@ def test_a_link_to_a_file_is_published_as_the_file(registry: Registry, model: Pa
 PUBLISH = """
 import sys
 from pathlib import Path
-from launcher.artifacts import open_registry
-registry = open_registry()
+from launcher.artifacts.opening import open_to_publish
+registry = open_to_publish()
 for text in sys.argv[2:]:
     file = Path(sys.argv[1]) / text
     file.write_text(text)
