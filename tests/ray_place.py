@@ -35,14 +35,14 @@ def place_on(head: RayHead, root: Path, **settings: Any) -> Place:
     def lost(handle: JobHandle) -> None:
         """Its node dies without a word, and Ray forgets it."""
         # Nobody may see the others die.
-        _signal(handle, "", signal.SIGSTOP)
-        _signal(handle, "", signal.SIGKILL)
+        signal_all(handle, "", signal.SIGSTOP)
+        signal_all(handle, "", signal.SIGKILL)
         identity = submission_id(handle.key, handle.attempt)
         until(lambda: head.get(f"/api/jobs/{identity}")["status"] == "FAILED", "Ray notices it")
         until(lambda: _forgotten(head, identity), "Ray forgets it")
 
     def killed(handle: JobHandle) -> None:
-        _signal(handle, "run.sh", signal.SIGKILL)
+        signal_all(handle, "run.sh", signal.SIGKILL)
 
     def cut(handle: JobHandle) -> tuple[Mapping[str, str], JobHandle]:
         return {}, replace(handle, settings={**given, "dashboard_url": "http://127.0.0.1:9"})
@@ -72,7 +72,7 @@ def _forgotten(head: RayHead, identity: str) -> bool:
     return cluster.job(identity) is None
 
 
-def _signal(handle: JobHandle, script: str, number: signal.Signals) -> None:
+def signal_all(handle: JobHandle, script: str, number: signal.Signals) -> None:
     """To the shells of the job's folder that run a script of this name; "" is everybody there."""
     for entry in Path("/proc").iterdir():
         if not entry.name.isdigit():

@@ -97,7 +97,10 @@ def cancel(handle: JobHandle) -> None:
     would wait on after a request to stop: it is taken off the queue."""
     cluster, identity = _cluster(handle.settings), _id(handle)
     job = cluster.job(identity)
-    if job is None or ray_states.terminal(job):
+    if job is not None and ray_states.terminal(job):
+        return
+    ray_files.ask_to_stop(handle)
+    if job is None:
         return
     cluster.stop(identity)
     if job.get("status") == ray_states.PENDING:

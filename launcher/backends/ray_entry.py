@@ -12,14 +12,17 @@ import shlex
 
 from launcher import run_directory as files
 from launcher.node_script import NODE_SCRIPT
+from launcher.node_text import fill
 from launcher.result_stream import SENDING
-from launcher.runtimes import fill
 
 ENTRY = "ray.sh"
 # Seconds after which Ray kills what doesn't end on request: longer than a job's own time for that.
 STOP_WAIT = 25
 BEGIN = "evaldock: the log of {id}:"
 ENDED = "evaldock: ended with exit code"
+# In the job's folder: written again every few seconds as long as it is looked after; a request to stop that
+# needs no Ray; when it was first seen that Ray has let go of it.
+ALIVE, STOP, GONE = ".ray.alive", ".ray.stop", ".ray.gone"
 # Folders of a package that is sent through the API.
 JOB_PART, OWN_PART, INPUT_PART = "job", "artifacts", "inputs"
 
@@ -54,13 +57,15 @@ case $0 in
   */*) package=$(cd "${0%/*}" && pwd) ;;
   *) package=$PWD ;;
 esac
+came=$PWD
 @lay@
 cd @folder@ && mkdir -p @logs@ && : >>@log@ || { echo "evaldock: @folder_said@ can't be used"; exit 70; }
 state=$(mktemp -d) || exit 70
+@working_dir@
 echo "evaldock: it runs in $PWD on $(uname -n)"
 echo "@begin@"
 (setsid sh "$package/@entry@" hold "$state" "$$" </dev/null >/dev/null 2>&1 &)
-asked= passed= holder= sent=0
+asked= passed= holder= sent=0 beat=0
 trap 'asked=1' TERM INT HUP
 copy() {
   there=$(wc -c <@log@)
@@ -69,6 +74,10 @@ copy() {
   sent=$there
 }
 while [ ! -e "$state/code" ]; do
+  # Ray's process for the job is gone, or the launcher has left a word beside it.
+  lives "$PPID" && [ ! -e @stop@ ] || asked=1
+  [ "$((beat % 20))" -ne 0 ] || : >@alive@
+  beat=$((beat + 1))
   [ -n "$holder" ] || { [ -s "$state/holder" ] && read -r holder <"$state/holder"; }
   if [ -n "$asked" ] && [ -z "$passed" ] && [ -n "$holder" ]; then
     kill -TERM "$holder" 2>/dev/null
@@ -80,7 +89,7 @@ while [ ! -e "$state/code" ]; do
 done
 trap '' TERM INT HUP
 read -r code <"$state/code"
-rm -rf "$state"
+rm -rf "$state" @alive@
 copy
 @send@
 echo
@@ -137,9 +146,11 @@ def entry_script(
     shipped: bool,
     limit: int = 0,
     code: tuple[str, str, str] | None = None,
+    working_dir: bool = False,
 ) -> str:
-    """`folder` is the job's on the node. What is `shipped` is laid out there first, and comes back through
-    the log, up to `limit` bytes; `code` is the package's name, the folder for archives and the digest."""
+    """`folder` is the job's on the node; `working_dir` says that Ray gives it one of the user's. What is
+    `shipped` is laid out there first, and comes back through the log, up to `limit` bytes; `code` is the
+    package's name, the folder for archives and the digest."""
     lay = ""
     if shipped:
         lay = fill(
@@ -172,7 +183,10 @@ def entry_script(
         folder_said=_said(folder),
         logs=files.LOGS,
         log=files.JOB_LOG,
+        alive=ALIVE,
+        stop=STOP,
         lay=lay,
+        working_dir='export EVALDOCK_WORKING_DIR="$came"\n' if working_dir else "",
         send=f"{SENDING}send_results {limit}\n" if shipped else "",
     )
 

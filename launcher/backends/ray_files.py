@@ -6,6 +6,7 @@ import io
 import shutil
 import zipfile
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from pathlib import Path, PurePosixPath
 
 from catalog.errors import NotFound, Refused
@@ -13,14 +14,15 @@ from launcher import run_directory as files
 from launcher.backends import ray_request
 from launcher.backends.docker_arguments import SERVER_FOLDER
 from launcher.backends.ray_api import MAX_UPLOAD, Cluster
+from launcher.backends.ray_entry import ALIVE, GONE, STOP
 from launcher.backends.ray_request import Sent
 from launcher.jobs import JobHandle, JobPlan, RunPlan
+from launcher.node_text import code_folder
 from launcher.packaging import SUFFIX
-from launcher.runtimes import code_folder
 
 # The earliest time that a zip file can hold: the same files make the same package.
 _LONG_AGO = (1980, 1, 1, 0, 0, 0)
-_SKIPPED = ("home", files.SECRETS, SERVER_FOLDER, files.SUBMITTING)
+_SKIPPED = ("home", files.SECRETS, SERVER_FOLDER, files.SUBMITTING, ALIVE, STOP, GONE)
 
 
 def is_shared(handle: JobHandle) -> bool:
@@ -36,6 +38,13 @@ def forget_secrets(handle: JobHandle) -> None:
     if is_shared(handle):
         for folder in (here(handle), here(handle) / SERVER_FOLDER):
             (folder / files.SECRETS).unlink(missing_ok=True)
+
+
+def ask_to_stop(handle: JobHandle) -> None:
+    """A word beside the job, which counts where Ray itself doesn't know of it any more."""
+    if is_shared(handle) and here(handle).is_dir():
+        with suppress(OSError):
+            (here(handle) / STOP).touch()
 
 
 def stage(cluster: Cluster, run: RunPlan, job: JobPlan, attempt: int, secrets: Mapping[str, str]) -> Sent:
@@ -91,6 +100,8 @@ def _lay(run: RunPlan, job: JobPlan, attempt: int, sent: Sent) -> None:
         )
     folder.mkdir(parents=True, exist_ok=True)
     files.begin_attempt(folder, job, attempt)
+    for name in (STOP, ALIVE):
+        (folder / name).unlink(missing_ok=True)
     for path, (content, mode) in sent.files.items():
         target = folder / path
         target.parent.mkdir(parents=True, exist_ok=True)

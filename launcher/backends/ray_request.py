@@ -13,7 +13,7 @@ from launcher.backends import ray_entry
 from launcher.backends.ray_entry import ENTRY, INPUT_PART, JOB_PART, OWN_PART, STOP_WAIT
 from launcher.jobs import JobPlan, RunPlan, SecretName
 from launcher.node_script import node_files
-from launcher.runtimes import code_folder
+from launcher.node_text import code_folder
 
 _UNSAFE = re.compile(r"[^A-Za-z0-9_-]+")
 _NOT_IN_LABELS = re.compile(r"[^a-z0-9]+")
@@ -73,19 +73,25 @@ def build(
         runtime_env["working_dir"] = settings["working_dir"]
     package = code_package = None
     if shared(run):
-        made[ENTRY] = (ray_entry.entry_script(identity, folder, shipped=False).encode(), 0o644)
+        made[ENTRY] = (
+            ray_entry.entry_script(
+                identity, folder, shipped=False, working_dir="working_dir" in runtime_env
+            ).encode(),
+            0o644,
+        )
         entrypoint = ray_entry.start_shared(folder)
     else:
         made = {f"{JOB_PART}/{path}": content for path, content in made.items()} | dict(carried or {})
         if job.code:
             code_package = package_name(job.code)
-        code = (code_package, code_folder(root(run), job).rpartition("/")[0], job.code or "")
+        codes = code_folder(root(run), job).rpartition("/")[0]
         script = ray_entry.entry_script(
             identity,
             folder,
             shipped=True,
             limit=int(settings.get("results_limit", 0)),
-            code=(code[0], code[1], code[2]) if code[0] else None,
+            code=(code_package, codes, str(job.code)) if code_package else None,
+            working_dir="working_dir" in runtime_env,
         )
         made[ENTRY] = (script.encode(), 0o644)
         package = package_name(content_digest(made))

@@ -5,12 +5,14 @@ from __future__ import annotations
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
 from launcher import run_directory as files
 from launcher.backends import ray_files, ray_stream
 from launcher.backends.ray_api import Cluster
+from launcher.backends.ray_entry import ALIVE, GONE
 from launcher.jobs import JobHandle, JobStatus, State
 
 PENDING = "PENDING"
@@ -38,7 +40,6 @@ ERRORS: Mapping[str, str] = MappingProxyType(
 )
 # Seconds that a job whose Ray is gone has to say how it ended: its own time for a checkpoint, and a bit.
 PATIENCE = 12.0
-GONE = ".ray.gone"
 _REASON = 300  # characters
 
 
@@ -109,18 +110,27 @@ def _ended(ended: files.Exit, seen: _Seen) -> JobStatus:
 
 
 def _still_ending(handle: JobHandle, at: float) -> bool:
-    """A job that had begun on shared storage has a while to leave its exit.json after Ray has let go of it.
-    The moment is kept beside it, for whoever asks next."""
+    """A job that had begun on shared storage has a while to leave its exit.json after Ray has let go of it,
+    and as long as its node looks after it. The moment is kept beside it, for whoever asks next."""
     if not ray_files.is_shared(handle):
         return False
     folder = ray_files.here(handle)
     if not (folder / "stage.pre-start").exists():
         return False
     noted = files.read_json(folder / GONE) or {}
-    if noted.get("attempt") != handle.attempt:
-        noted = {"attempt": handle.attempt, "since": time.time()}
+    sign = {"attempt": handle.attempt, "alive": _changed(folder / ALIVE)}
+    if sign != {name: noted.get(name) for name in sign}:
+        noted = {**sign, "since": time.time()}
         files.write_json(folder / GONE, noted)
     return bool(at - float(noted["since"]) < PATIENCE)
+
+
+def _changed(file: Path) -> int:
+    """Compared with itself alone: the clock that made it is another machine's."""
+    try:
+        return file.stat().st_mtime_ns
+    except OSError:
+        return 0
 
 
 def _without_a_word(job: Mapping[str, Any], seen: _Seen) -> JobStatus:

@@ -73,10 +73,15 @@ def bring_back(
     return received.left_out
 
 
+def helper_of(submission_id: str) -> str:
+    """The job that takes another one off the queue."""
+    return f"{submission_id}-unqueue"
+
+
 def unqueue(cluster: Cluster, submission_id: str) -> None:
     """Takes a job off the queue of those that wait for a node."""
     text = shlex.quote(_UNQUEUE.format(id=submission_id))
-    helper = f"{submission_id}-unqueue"
+    helper = helper_of(submission_id)
     command = f"p=python; command -v python >/dev/null 2>&1 || p=python3; exec $p -c {text}"
     if cluster.submit({"entrypoint": command, "submission_id": helper}):
         return

@@ -74,6 +74,8 @@ class RayExecution(Execution):
                     raise ValueError(
                         f"{name} means nothing without containers; set runtime: docker or podman"
                     )
+        if self.runtime != "none" and self.working_dir:
+            raise ValueError("working_dir means nothing in containers: Ray gives it to what runs on the node")
         if self.gpus == "all":
             raise ValueError("gpus: a Ray job asks for a number of GPUs")
         return self

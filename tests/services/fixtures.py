@@ -12,6 +12,7 @@ import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
 import pytest
 
@@ -229,16 +230,20 @@ def ray_head_with_token(shared: Shared) -> RayHead:
     return RayHead.of(_once(shared, "ray-token", begin))
 
 
+Heads = Callable[[RayHead | None], RayHead]
+
+
 @pytest.fixture
-def own_ray_head(shared: Shared, request: pytest.FixtureRequest) -> Iterator[Callable[[], RayHead]]:
-    """Starts a head that this test alone has and may kill, and another one after it."""
+def own_ray_heads(shared: Shared) -> Iterator[Heads]:
+    """Starts heads that a test alone has and may kill; one after another may take its place."""
     started: list[RayHead] = []
 
-    def begin() -> RayHead:
-        name = f"ray-{os.getpid()}-{len(started)}-{id(request) % 10000}"
-        head = RayHead.of(_once(shared, name, lambda folder: start_ray_head(shared, folder)))
-        started.append(head)
-        return head
+    def begin(before: RayHead | None = None) -> RayHead:
+        ports = before.ports if before else None
+        name = f"ray-{os.getpid()}-{uuid4().hex[:4]}"
+        begun = _once(shared, name, lambda folder: start_ray_head(shared, folder, ports=ports))
+        started.append(RayHead.of(begun))
+        return started[-1]
 
     yield begin
     for head in started:

@@ -49,11 +49,13 @@ class RayHead:
     url: str
     folder: Path
     supervisor: int
-    token: str | None = None
+    token: str | None
+    ports: Mapping[str, int]
 
     @classmethod
     def of(cls, found: Mapping[str, Any]) -> RayHead:
-        return cls(found["url"], Path(found["folder"]), int(found["supervisor"]), found.get("token"))
+        folder, supervisor = Path(found["folder"]), int(found["supervisor"])
+        return cls(found["url"], folder, supervisor, found["token"], found["ports"])
 
     def get(self, path: str) -> Any:
         with self._open("GET", path) as answer:
@@ -75,15 +77,18 @@ class RayHead:
             time.sleep(0.05)
 
 
-def start_ray_head(shared: Shared, folder: Path, *, token: str | None = None) -> dict[str, Any]:
-    """`{"url": "http://127.0.0.1:…", "supervisor": …}`. With a `token`, only who has it is let in."""
+def start_ray_head(
+    shared: Shared, folder: Path, *, token: str | None = None, ports: Mapping[str, int] | None = None
+) -> dict[str, Any]:
+    """`{"url": "http://127.0.0.1:…", "supervisor": …}`. With a `token`, only who has it is let in; `ports`
+    are those of a head that stood there before."""
     if find_spec("ray") is None:
         raise Unavailable("ray is not installed in this environment")
     if len(str(folder)) + _BEHIND > _LONGEST:
         raise Unavailable(f"Ray's sockets don't fit below {folder}: set TMPDIR to a shorter folder")
     home = folder / "home"
     home.mkdir(exist_ok=True)
-    ports = _free_ports()
+    ports = dict(ports or _free_ports())
     command = [
         *("env", "-i", *_environment(home, token)),
         *(sys.executable, "-m", "ray.scripts.scripts", "start", "--head", "--block", "--disable-usage-stats"),
@@ -98,7 +103,7 @@ def start_ray_head(shared: Shared, folder: Path, *, token: str | None = None) ->
     if failed:
         supervisor.terminate()
         raise Unavailable(f"the Ray head didn't come up: {failed}\n{tail(folder / 'log')}")
-    return {"url": url, "supervisor": supervisor.pid, "folder": str(folder), "token": token}
+    return {"url": url, "supervisor": supervisor.pid, "folder": str(folder), "token": token, "ports": ports}
 
 
 def _environment(home: Path, token: str | None) -> list[str]:

@@ -1,0 +1,277 @@
+"""Jobs on a real Ray head, beyond what every backend must do: with and without shared storage."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import signal
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from launched import (
+    RESULTS,
+    Place,
+    artifacts,
+    changed,
+    ended,
+    here,
+    states,
+    status,
+    supervise,
+    there,
+    until,
+    wait_for,
+)
+from launcher import results_file, run_id
+from launcher.backends import ray_stream
+from launcher.backends.ray_api import Cluster
+from launcher.database import Database
+from launcher.jobs import RunPlan, SecretName, State
+from launcher.supervisor import request_stop, tick
+from planned_runs import plan
+from ray_place import place_on, signal_all
+from services.ray_head import RayHead
+from standins import standin
+
+
+@pytest.fixture
+def shared_place(ray_head: RayHead, tmp_path: Path) -> Place:
+    return place_on(ray_head, tmp_path / "shared")
+
+
+@pytest.fixture
+def place(ray_head: RayHead, tmp_path: Path) -> Place:
+    """Without storage that both sides see: what lies below `node` is the node's alone."""
+    root = tmp_path / "node"
+    return place_on(ray_head, root, shared_dir=None, node_dir=str(root), results_limit=1 << 20)
+
+
+def events(run: RunPlan) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in (Path(run.directory) / "events.jsonl").read_text().splitlines()]
+
+
+def last_line(run: RunPlan) -> str:
+    return (here(run) / "logs" / "ray.log").read_text().splitlines()[-1]
+
+
+# Without shared storage
+
+
+def test_files_travel_through_the_api_and_back(place: Place, tmp_path: Path, database: Database) -> None:
+    first = (
+        r"printf 'caf\303'; until [ -e {out}/go ]; do sleep 0.1; done; printf '\251\n'; echo ü >{out}/é; "
+        "[ -e {out}/count ] && { cat {out}/count >{out}/seen; " + RESULTS + "; exit 0; }; "
+        "echo one >{out}/count; exit 3"
+    )
+    run = place.run(tmp_path, first, retries=1)
+    database.record(run)
+    tick(database, run.run_id, {})
+    wait_for(there(run) / "artifacts")
+    (row,) = database.jobs(run.run_id)
+    handle = place.submit(run)
+    chunk = until(lambda: place.backend.logs(handle, 0) if place.backend.logs(handle, 0).data else None)
+    assert (chunk.data, chunk.next) == (b"caf\xc3", 4)
+    assert place.backend.logs(handle, 4).data == b""
+    (there(run) / "artifacts" / "go").touch()
+    (row,) = supervise(database, run)
+    assert (row.state, row.attempt, row.exit_code) == (State.SUCCEEDED, 2, 0)
+    assert (here(run) / "logs" / "job.log").read_text() == "café\n"
+    assert (here(run) / "attempts" / "1" / "job.log").read_text() == "café\n"
+    assert (here(run) / "artifacts" / "é").read_text() == "ü\n"
+    assert (here(run) / "artifacts" / "seen").read_text() == "one\n"
+    assert json.loads((here(run) / "exit.json").read_text())["attempt"] == 2
+    assert [(each["event"], each["attempt"]) for each in events(run)] == [
+        ("submitted", 1),
+        ("terminal", 1),
+        ("submitted", 2),
+        ("terminal", 2),
+    ]
+    assert (events(run)[1]["status"], events(run)[1]["exit_code"]) == ("FAILED", 3)
+    assert last_line(run) == f"evaldock: evaldock-{row.key}-2 is SUCCEEDED, exit code 0"
+
+
+def test_another_node_is_sent_what_came_back_before(place: Place, tmp_path: Path, database: Database) -> None:
+    command = "[ -e {out}/count ] && { " + RESULTS + "; exit 0; }; echo one >{out}/count; exit 3"
+    run = place.run(tmp_path, command)
+    handle = place.submit(run)
+    assert ended(place, handle).exit_code == 3
+    place.collect(run, handle)
+    shutil.rmtree(there(run))
+    again = place.submit(run, attempt=2)
+    assert ended(place, again).state is State.SUCCEEDED
+    place.collect(run, again)
+    assert results_file.read(here(run) / "artifacts").metrics
+
+
+def test_what_is_too_large_stays_and_is_said(place: Place, tmp_path: Path, database: Database) -> None:
+    settings = {**place.settings, "results_limit": 20_000}
+    command = "head -c 100000 /dev/urandom >{out}/large; " + RESULTS
+    run = place.run(tmp_path, command, settings=settings)
+    database.record(run)
+    (row,) = supervise(database, run)
+    assert (row.state, row.reason) == (State.SUCCEEDED, None)
+    assert not (here(run) / "artifacts" / "large").exists()
+    assert (here(run) / "artifacts" / "results.yml").exists()
+    assert "more than 20000 bytes when it is packed" in events(run)[-1]["left_out"]
+    assert "more than 20000 bytes" in (here(run) / "logs" / "ray.log").read_text()
+
+
+def test_what_a_killed_job_left_on_its_node_is_sent_for(place: Place, tmp_path: Path) -> None:
+    run = place.run(tmp_path, "echo half >{out}/half; touch {out}/ready; while :; do sleep 0.1; done")
+    handle = place.submit(run)
+    wait_for(artifacts(handle) / "ready")
+    signal_all(handle, "", signal.SIGSTOP)
+    signal_all(handle, "", signal.SIGKILL)
+    answer = ended(place, handle)
+    assert answer.state is State.FAILED
+    place.collect(run, handle)
+    assert (here(run) / "artifacts" / "half").read_text() == "half\n"
+
+
+def test_results_of_other_jobs_are_sent_along(place: Place, tmp_path: Path, database: Database) -> None:
+    run = place.run(tmp_path, "echo first >{out}/word; " + RESULTS, RESULTS)
+    first, second = run.jobs
+    where = f"{run.folder(first)}/artifacts"
+    second = replace(
+        second,
+        command=f"cat {where}/word >{run.folder(second)}/artifacts/read; {second.command}",
+        inputs={"first": first.directory},
+        depends_on=(first.key,),
+    )
+    run = replace(run, jobs=(first, second))
+    database.record(run)
+    tick(database, run.run_id, {})
+    # Nothing of the first node is there for the second.
+    handle = replace(place.submit(run), settings=run.settings)
+    ended(place, handle)
+    tick(database, run.run_id, {})
+    assert states(supervise(database, run)) == [State.SUCCEEDED] * 2
+    assert (Path(run.directory) / second.directory / "artifacts" / "read").read_text() == "first\n"
+
+
+def test_code_is_sent_once(
+    ray_head: RayHead, tmp_path: Path, database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sent: list[str] = []
+    upload = Cluster.upload
+
+    def noted(cluster: Cluster, name: str, data: bytes) -> None:
+        sent.append(name)
+        upload(cluster, name, data)
+
+    monkeypatch.setattr(Cluster, "upload", noted)
+    with standin(tmp_path) as url:
+        data = {
+            "execution": {
+                "type": "ray",
+                "dashboard_url": ray_head.url,
+                "node_dir": str(tmp_path / "node"),
+                "mode": "parallel",
+            },
+            "target": {"api_endpoint": {"model_id": "stand-in", "url": url}},
+            "evaluation": {
+                "tasks": [{"name": "quickcheck.chat", "params": {"limit_samples": n}} for n in (2, 3)]
+            },
+        }
+        run = plan(data, directory=tmp_path / "run", identity=run_id.new(), keep=True)
+        database.record(run)
+        rows = supervise(database, run)
+    assert [(row.state, row.reason) for row in rows] == [(State.SUCCEEDED, None)] * 2
+    code = f"_ray_pkg_{str(run.jobs[0].code)[:40]}.zip"
+    assert sent.count(code) <= 1
+    assert len(sent) == len(set(sent))
+    for job in run.jobs:
+        assert results_file.read(Path(run.directory) / job.directory / "artifacts").metrics
+
+
+# Labels and the queue
+
+
+def test_a_job_waits_for_its_labels_and_can_be_taken_off_the_queue(
+    shared_place: Place, tmp_path: Path, database: Database
+) -> None:
+    place = shared_place
+
+    def labelled(zone: str, folder: str, **settings: Any) -> RunPlan:
+        selector = {"entrypoint_label_selector": {"zone": zone}}
+        return place.run(tmp_path / folder, RESULTS, settings={**place.settings, **selector, **settings})
+
+    waiting, given_up = labelled("nowhere", "waiting"), labelled("nowhere", "up", pending_deadline=0.5)
+    for run in (waiting, given_up):
+        database.record(run)
+        tick(database, run.run_id, {})
+    assert ended(place, place.submit(labelled("here", "fits"))).state is State.SUCCEEDED
+    (row,) = supervise(database, given_up)
+    assert row.state is State.FAILED
+    assert row.reason == "Ray found no node for it within 0.5 seconds (labels: {'zone': 'nowhere'})"
+    assert states(tick(database, waiting.run_id, {})) == [State.QUEUED]
+    request_stop(database, waiting.run_id)
+    (row,) = supervise(database, waiting)
+    assert (row.state, row.reason) == (State.CANCELLED, "stopped on request")
+    for run in (waiting, given_up):
+        handle = place.submit(run)
+        assert status(place, handle).native == "FAILED"
+        assert not (there(run) / "stage.pre-start").exists()
+        Cluster(str(run.settings["dashboard_url"])).forget(ray_stream.helper_of(handle.native_id))
+
+
+# Variables
+
+
+def test_variables_and_secrets_of_the_node(place: Place, tmp_path: Path, ray_head: RayHead) -> None:
+    settings = {**place.settings, "forward_secrets": "runtime_env"}
+    command = 'echo "$GIVEN $FORWARDED $FROM_NODE $RAY_OVERRIDE_JOB_RUNTIME_ENV" >{out}/said'
+    run = changed(
+        place.run(tmp_path, command, settings=settings),
+        env={"GIVEN": "1"},
+        secrets=(
+            SecretName(name="FORWARDED", source="HERE"),
+            SecretName(name="FROM_NODE", source="NODE_VARIABLE", where="runtime"),
+        ),
+    )
+    handle = place.submit(run, secrets={"FORWARDED": "a secret"})
+    assert ended(place, handle).exit_code == 0
+    assert (artifacts(handle) / "said").read_text() == "1 a secret set on the node 1\n"
+    sent = ray_head.get(f"/api/jobs/{handle.native_id}")["runtime_env"]["env_vars"]
+    assert (sent["GIVEN"], sent["FORWARDED"]) == ("1", "a secret")
+    assert "FROM_NODE" not in sent
+
+
+def test_a_folder_of_the_user_s_own(shared_place: Place, tmp_path: Path) -> None:
+    own = tmp_path / "own"
+    own.mkdir()
+    (own / "data.txt").write_text("from here")
+    settings = {**shared_place.settings, "working_dir": str(own)}
+    run = shared_place.run(tmp_path, 'cat "$EVALDOCK_WORKING_DIR/data.txt" >{out}/data', settings=settings)
+    handle = shared_place.submit(run)
+    assert ended(shared_place, handle).exit_code == 0
+    assert (artifacts(handle) / "data").read_text() == "from here"
+
+
+def test_shared_storage_mounted_elsewhere(ray_head: RayHead, tmp_path: Path, database: Database) -> None:
+    """The launcher sees it under another name."""
+    root, seen = tmp_path / "shared", tmp_path / "mounted"
+    place = place_on(ray_head, root, shared_dir_here=str(seen))
+    seen.symlink_to(root)
+    run = place.run(tmp_path, "echo hello; " + RESULTS)
+    database.record(run)
+    assert states(supervise(database, run)) == [State.SUCCEEDED]
+    assert (here(run) / "logs" / "job.log").read_text() == "hello\n"
+
+
+def test_a_run_is_followed_from_its_records(shared_place: Place, tmp_path: Path, database: Database) -> None:
+    run = shared_place.run(tmp_path, "exit 4", retries=0)
+    database.record(run)
+    (row,) = supervise(database, run)
+    assert (row.state, row.exit_code) == (State.FAILED, 4)
+    first, second = events(run)
+    wanted: Mapping[str, Any] = {"key": row.key, "attempt": 1, "submission_id": f"evaldock-{row.key}-1"}
+    assert wanted.items() <= first.items()
+    assert wanted.items() <= second.items()
+    assert (first["event"], first["dashboard_url"]) == ("submitted", run.settings["dashboard_url"])
+    assert (second["event"], second["status"], second["exit_code"]) == ("terminal", "FAILED", 4)
+    assert last_line(run) == f"evaldock: evaldock-{row.key}-1 is FAILED, exit code 4"
