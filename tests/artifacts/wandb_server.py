@@ -65,17 +65,8 @@ class Project:
         return json.dumps(data).encode()
 
     def _Viewer(self, _: Mapping[str, Any]) -> Any:  # the query's name
-        teams: dict[str, Any] = {"edges": []}
-        return {
-            "viewer": {
-                "id": "u",
-                "entity": ENTITY,
-                "username": "u",
-                "email": "",
-                "flags": "{}",
-                "teams": teams,
-            }
-        }
+        person = {"id": "u", "entity": ENTITY, "username": "u", "email": "", "flags": "{}"}
+        return {"viewer": {**person, "teams": {"edges": []}} if self.welcome else None}
 
     _GetDefaultEntity = _Viewer
 
