@@ -293,7 +293,14 @@ class Handler(BaseHTTPRequestHandler):
             "features": {"enable_new_deployment_api": workspace.settings.get("new_api", False)},
         }
 
-    def user_secrets(self, workspace: Workspace, _: list[str]) -> tuple[int, Any]:
+    def user_secrets(self, workspace: Workspace, parts: list[str]) -> tuple[int, Any]:
+        known = workspace.settings["secrets"]
+        if self.command == "POST":
+            if any(secret["name"] in known for secret in self.body):
+                raise Answer(409, "the secret exists")
+            known.update({secret["name"]: secret["value"] for secret in self.body})
+        elif self.command == "DELETE" and known.pop(parts[0], None) is None:
+            raise Answer(404, f"no secret {parts[0]}")
         return 200, [{"name": name, "value": None} for name in workspace.settings["secrets"]]
 
     def shapes(self, workspace: Workspace, _: list[str]) -> tuple[int, Any]:
@@ -479,13 +486,14 @@ class Handler(BaseHTTPRequestHandler):
                 for i, j in workspace.jobs.items()
             }
             bodies = {n: e.body for n, e in workspace.endpoints.items()}
-            return {"counted": workspace.counted, "jobs": jobs, "endpoints": bodies}
+            names = sorted(workspace.settings["secrets"])
+            return {"counted": workspace.counted, "jobs": jobs, "endpoints": bodies, "secrets": names}
         self.change(workspace)
         return {}
 
     def change(self, workspace: Workspace) -> None:
-        """`faults` are added, `settings` laid over; jobs in `lose` disappear with their processes, those in
-        `force` answer with a state."""
+        """`faults` are added, `settings` laid over; jobs in `lose` disappear with their processes, what is in
+        `force` answers with a state."""
         workspace.faults += self.body.get("faults", [])
         workspace.settings |= self.body.get("settings", {})
         for identity in self.body.get("lose", []):
@@ -493,7 +501,10 @@ class Handler(BaseHTTPRequestHandler):
             for replica in job.replicas:
                 replica.kill()
         for identity, state in self.body.get("force", {}).items():
-            workspace.jobs[identity].forced = state
+            if identity in workspace.jobs:
+                workspace.jobs[identity].forced = state
+            else:
+                workspace.endpoints[identity].state = state
 
 
 def main() -> None:
