@@ -104,7 +104,8 @@ class JobPlan:
     `kind` is `evaluation`, which must leave results, or `recipe`, whose `config` is the compiled
     configuration and whose `setup` is shell text before its command. `code` is the sha256 of the code archive
     that is shipped with the job (see `launcher.packaging`). `inputs` are results of other jobs of the run
-    that it reads: a name and the other job's `directory`.
+    that it reads: a name and the other job's `directory`. Its command is started on the first of its nodes,
+    or `on_every_node`.
     """
 
     key: str
@@ -135,6 +136,7 @@ class JobPlan:
     setup: str = ""
     code: str | None = None
     inputs: Mapping[str, str] = field(default_factory=dict)
+    on_every_node: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -8,8 +8,8 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from catalog.errors import Refused
-from catalog.references import ImageRef
 from catalog.identity import is_local
+from catalog.references import ImageRef
 from launcher import run_directory as files
 from launcher.backends import docker_arguments
 from launcher.jobs import CODE, JOB_FOLDER, JobPlan, Resources, RunPlan
@@ -18,9 +18,9 @@ from launcher.squash import squashed, squashing
 
 _PROCESS = r"""
 ask() { [ "$job" = starting ] || kill "-$1" "$job" 2>/dev/null; }
-serving() { read -r served <server/pid && kill "-$1" -- "-$served"; } 2>/dev/null
+serving() { read -r served <server/pid && kill -s "$1" -- "-$served"; } 2>/dev/null
 clear() {
-  for each in ${job#starting} $server; do kill -KILL -- "-$each" "$each"; done
+  for each in ${job#starting} $server; do kill -s KILL -- "-$each" "$each"; done
   serving TERM
   left=20
   while [ "$left" -gt 0 ] && serving 0; do nap; left=$((left - 1)); done
@@ -164,8 +164,8 @@ _PART = 'cd "$0" && { [ "$SLURM_PROCID" = 0 ] || cd "nodes/$SLURM_PROCID"; } && 
 
 
 def _nodes(job: JobPlan) -> int:
-    """On how many the job's own command runs: a recipe's on all, an evaluation on the first."""
-    return job.resources.nodes if job.kind == "recipe" else 1
+    """On how many the job's own command runs."""
+    return job.resources.nodes if job.on_every_node else 1
 
 
 def _server_nodes(job: JobPlan) -> int:

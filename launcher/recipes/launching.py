@@ -14,15 +14,12 @@ from launcher.recipes.runspec import Runspec
 
 CONFIG = '"$EVALDOCK_CONFIG"'
 # Where torchrun's processes on several nodes find each other, on the first of them.
-PORT = 29500
-# Slurm's own words, in the shell of the first node: who that is, and one task on each.
-_HEAD = '$(scontrol show hostnames "$SLURM_JOB_NODELIST" | head -n 1)'
-_SPREAD = "srun --nodes={nodes} --ntasks={nodes} --ntasks-per-node=1 --kill-on-bad-exit=1 "
+MEETING = "$EVALDOCK_HEAD:29500"
 
 
 def command(spec: Runspec, script: str, *, nodes: int, gpus: int | None, key: str, shebang: str = "") -> str:
     """`script` is its path in the shipped code, `shebang` its first line without the `#!`, `gpus` a count on
-    each node (-1: all). Several nodes are Slurm's."""
+    each node (-1: all)."""
     path = _below_code(script)
     if spec.run.cmd is not None:
         call = spec.run.cmd.replace("{script}", path).replace("{config}", CONFIG)
@@ -55,9 +52,13 @@ def _torchrun(nodes: int, gpus: int | None, key: str, _shebang: str) -> str:
     each = "gpu" if gpus is None or gpus < 0 else str(max(1, gpus))
     if nodes == 1:
         return f"torchrun --standalone --nproc_per_node={each} "
-    meeting = f'--rdzv_backend=c10d --rdzv_id={key} --rdzv_endpoint="{_HEAD}:{PORT}"'
-    spread = _SPREAD.format(nodes=nodes)
-    return f"{spread}torchrun --nnodes={nodes} --nproc_per_node={each} {meeting} "
+    meeting = f'--rdzv_backend=c10d --rdzv_id={key} --rdzv_endpoint="{MEETING}"'
+    return f"torchrun --nnodes={nodes} --nproc_per_node={each} {meeting} "
+
+
+def on_every_node(spec: Runspec) -> bool:
+    """Whether the call is made on each node; on the first alone otherwise."""
+    return spec.run.launch == "torchrun"
 
 
 _STARTERS: Mapping[str, Callable[[int, int | None, str, str], str]] = MappingProxyType(

@@ -156,6 +156,7 @@ def plan_job(
         deployment=server,
         kind="recipe",
         setup=spec.setup,
+        on_every_node=compiled.nodes > 1 and launching.on_every_node(spec),
         code=tree.digest if tree is not None else None,
     )
     wrong, told = execution.check([plan])
@@ -317,22 +318,16 @@ class _Planner:
 
     def check_size(self) -> None:
         """Nodes and GPUs that the backend, or the way to launch, has no way to give."""
-        nodes, gpus, execution = self.compiled.nodes, self.compiled.gpus, self.compiled.how.execution
+        nodes, gpus = self.compiled.nodes, self.compiled.gpus
         if nodes > 1 and self.backend in _ALONE:
             self.problems.append(
                 f"it asks for {nodes} nodes, and {self.backend} has one: execution.nodes=1 runs it on that"
             )
-        elif nodes > 1 and self.spec.run.launch == "torchrun" and self.spec.run.cmd is None:
-            if self.backend != "slurm":
-                self.problems.append(
-                    f"torchrun is not started on {nodes} nodes by {self.backend}: Slurm does that, and "
-                    "execution.nodes=1 runs it on one"
-                )
-            elif execution.contained:
-                self.problems.append(
-                    f"torchrun on {nodes} nodes is started by srun, which is not there inside a container: "
-                    "execution.container_runtime=none, or a call of your own as run.cmd"
-                )
+        elif nodes > 1 and launching.on_every_node(self.spec) and self.backend != "slurm":
+            self.problems.append(
+                f"torchrun is not started on {nodes} nodes by {self.backend}: Slurm does that, and "
+                "execution.nodes=1 runs it on one"
+            )
         if gpus == -1 and self.backend not in _ALONE:
             self.problems.append(
                 f"it asks for all GPUs of a node, and {self.backend} wants to know how many: "

@@ -134,12 +134,15 @@ def test_a_recipe_has_its_part_on_every_node(node: Any, kind: str, fakes: Mappin
         kind,
         command,
         kind="recipe",
+        on_every_node=True,
         resources=Resources(nodes=3),
         secrets=(SecretName(name="KEY", source="K"),),
     )
     if kind != "none":
         # No fake mounts anything: the results are those of the container.
-        one = contained(node, kind, "printf %s x", kind="recipe", resources=Resources(nodes=3))
+        one = contained(
+            node, kind, "printf %s x", kind="recipe", on_every_node=True, resources=Resources(nodes=3)
+        )
         words = node_script(one.run, one.job, 1, runtime=kind, root=str(one.root))
         assert "--nodes=3 --ntasks=3 --ntasks-per-node=1 --kill-on-bad-exit=1" in words
         return
@@ -154,7 +157,9 @@ def test_a_recipe_has_its_part_on_every_node(node: Any, kind: str, fakes: Mappin
 
 @RUNTIMES
 def test_a_part_that_fails_fails_the_job(node: Any, fakes: Mapping[str, str]) -> None:
-    one = node('[ "$SLURM_PROCID" != 1 ] || exit 5', kind="recipe", resources=Resources(nodes=2))
+    one = node(
+        '[ "$SLURM_PROCID" != 1 ] || exit 5', kind="recipe", on_every_node=True, resources=Resources(nodes=2)
+    )
     assert one.work(environ=fakes) != 0
     assert one.exit()["exit_code"] == 5
     assert "nodes/1" in one.exit()["reason"]
@@ -169,7 +174,7 @@ def test_what_a_runtime_cannot_do_is_refused(node: Any) -> None:
     odd = replace(one.job, mounts=(Mount(source="/a:b", target="/c"),))
     with pytest.raises(Refused, match="separates mounts"):
         node_script(one.run, odd, 1, runtime="apptainer", root="/r")
-    spread = replace(one.job, kind="recipe", resources=Resources(nodes=2))
+    spread = replace(one.job, kind="recipe", on_every_node=True, resources=Resources(nodes=2))
     with pytest.raises(Refused, match="on one node"):
         node_script(one.run, spread, 1, runtime="docker", root="/r")
 
