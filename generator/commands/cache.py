@@ -40,7 +40,9 @@ _KINDS = (
     _Kind(f"{FOLDER}/references", "which names were read"),
     _Kind("parsed", "YAML files, parsed"),
     _Kind("site", "pages of sites", whole=True),
-    # A run may be using one.
+    # Runs may be using these.
+    _Kind("artifacts", "artifacts for runs; prune keeps them", whole=True, pruned=False),
+    _Kind("git", "git repositories for runs; prune keeps them", whole=True, pruned=False),
     _Kind("environments", "packages for runs; prune keeps them", whole=True, pruned=False),
 )
 

@@ -23,7 +23,8 @@ from launcher.artifacts.names import (
     check_name,
 )
 from launcher.artifacts.reading import verified
-from launcher.artifacts.versions import StoredFile, Version, fetch
+from launcher.artifacts.versions import StoredFile, Version
+from launcher.locking import locked
 
 
 class WandbRegistry:
@@ -93,28 +94,36 @@ class WandbRegistry:
         stored = version.files.get(path)
         if stored is None:
             raise version.without(path)
+        here = self._folder(version) / path
+        if not here.is_file():
+            here = self._download(version, path, self._folder(version).with_name(f"{version.number}.parts"))
         try:
-            entry = self._known[str(version)].get_entry(path)
-            file = Path(entry.download(root=str(self._folder(version, "files"))))
-        except (self._client.Error, ValueError, OSError) as error:
-            raise Unreachable(f"{version}/{path} can't be fetched: {_first_line(error)}") from None
-        try:
-            return verified(file.open("rb"), stored.checksum, stored.size, f"{version}/{path}", whole=whole)
+            return verified(here.open("rb"), stored.checksum, stored.size, f"{version}/{path}", whole=whole)
         except ArtifactDamaged:
-            file.unlink()
+            here.unlink()
             raise
 
     def address(self, version: Version, path: str = "") -> str:
         """In the cache, where all of the version is then."""
-        whole = self._folder(version, "whole")
-        if not whole.exists():
-            fetch(self, version, whole)
-        return str(whole / path)
+        folder = self._folder(version)
+        with locked(folder.with_name(f"{version.number}.lock")):
+            if not folder.is_dir():
+                waiting = folder.with_name(f"{version.number}.parts")
+                for name, stored in version.files.items():
+                    file = self._download(version, name, waiting).open("rb")
+                    verified(file, stored.checksum, stored.size, f"{version}/{name}", whole=True).close()
+                waiting.rename(folder)
+        return str(folder / path)
 
-    def _folder(self, version: Version, kind: str) -> Path:
-        return cache_dir(
-            "artifacts", "wandb", *self.root.split("/"), kind, version.name, f"v{version.number}"
-        )
+    def _download(self, version: Version, path: str, folder: Path) -> Path:
+        """A file that is there already, and is what it should be, isn't fetched again."""
+        try:
+            return Path(self._known[str(version)].get_entry(path).download(root=str(folder)))
+        except (self._client.Error, ValueError, OSError) as error:
+            raise Unreachable(f"{version}/{path} can't be fetched: {_first_line(error)}") from None
+
+    def _folder(self, version: Version) -> Path:
+        return cache_dir("artifacts", "wandb", *self.root.split("/"), version.name, str(version.number))
 
     def _version(self, artifact: Any) -> Version:
         name = artifact.name.partition(":")[0]
