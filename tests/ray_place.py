@@ -19,16 +19,23 @@ from launcher.backends.ray_api import Cluster
 from launcher.backends.ray_request import submission_id
 from launcher.jobs import JobHandle
 from services.ray_head import RayHead
+from services.shared import Shared
 
 
 def ray_place(request: pytest.FixtureRequest, **settings: Any) -> Place:
     """With a folder that launcher and node share, unless `settings` say otherwise."""
     head: RayHead = request.getfixturevalue("ray_head")
-    return place_on(head, request.getfixturevalue("tmp_path") / "shared", **settings)
+    shared: Shared = request.getfixturevalue("shared")
+    return place_on(head, shared_root(shared), **settings)
+
+
+def shared_root(shared: Shared) -> Path:
+    """One for all tests: environments of harnesses below it are made once."""
+    return shared.folder / "ray-shared"
 
 
 def place_on(head: RayHead, root: Path, **settings: Any) -> Place:
-    root.mkdir(exist_ok=True)
+    root.mkdir(parents=True, exist_ok=True)
     given = {"dashboard_url": head.url, "shared_dir": str(root), "runtime": "none", **settings}
     given = {name: value for name, value in given.items() if value is not None}
 

@@ -240,7 +240,7 @@ def own_ray_heads(shared: Shared) -> Iterator[Heads]:
 
     def begin(before: RayHead | None = None) -> RayHead:
         ports = before.ports if before else None
-        name = f"ray-{os.getpid()}-{uuid4().hex[:4]}"
+        name = f"r-{uuid4().hex[:4]}"
         begun = _once(shared, name, lambda folder: start_ray_head(shared, folder, ports=ports))
         started.append(RayHead.of(begun))
         return started[-1]

@@ -13,8 +13,9 @@ from launcher.database import Database
 from launcher.jobs import RunPlan, State
 from launcher.supervisor import resume, tick
 from planned_runs import plan
-from ray_place import place_on
+from ray_place import place_on, shared_root
 from services.fixtures import Heads
+from services.shared import Shared
 from standins import standin, stats
 
 
@@ -24,10 +25,10 @@ def lines(run: RunPlan) -> list[bytes]:
 
 
 def test_quickcheck_goes_on_after_the_head_was_killed(
-    own_ray_heads: Heads, tmp_path: Path, database: Database
+    own_ray_heads: Heads, shared: Shared, tmp_path: Path, database: Database
 ) -> None:
     head = own_ray_heads(None)
-    place = place_on(head, tmp_path / "shared")
+    place = place_on(head, shared_root(shared))
     with standin(tmp_path, "--latency", "0.3") as url:
         data = {
             "execution": place.configuration(),

@@ -33,14 +33,14 @@ from launcher.database import Database
 from launcher.jobs import RunPlan, SecretName, State
 from launcher.supervisor import request_stop, tick
 from planned_runs import plan
-from ray_place import place_on, signal_all
+from ray_place import place_on, ray_place, signal_all
 from services.ray_head import RayHead
 from standins import standin
 
 
 @pytest.fixture
-def shared_place(ray_head: RayHead, tmp_path: Path) -> Place:
-    return place_on(ray_head, tmp_path / "shared")
+def shared_place(request: pytest.FixtureRequest) -> Place:
+    return ray_place(request)
 
 
 @pytest.fixture
