@@ -214,7 +214,7 @@ def pyxis(run: RunPlan, job: JobPlan, _attempt: int, root: str) -> str:
     image, served = str(job.image), str(server.image or job.image) if server else str(job.image)
     squash, fetch = squashing(image, root), '  run squash_image || fail "$(last)"\n'
     if served != image:
-        squash += squashing(served, root).replace("squash_image", "squash_server")
+        squash += squashing(served, root, function="squash_server")
         fetch += '  run squash_server || fail "$(last)"\n'
 
     def inside(which: str, mounts: Sequence[Mapping[str, Any]], nodes: int, *more: str) -> str:

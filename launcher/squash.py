@@ -22,7 +22,7 @@ _SQUASHING = """squash_whole() {{
   [ "$(head -c 4 "$1" 2>/dev/null)" = hsqs ] || return 1
   [ "$(wc -c <"$1")" -ge "$(od -An -tu8 -j40 -N8 "$1" | tr -d ' ')" ]
 }}
-squash_image() {{
+{function}() {{
   squash_whole {file} && return 0
   if ! command -v enroot >/dev/null 2>&1; then
     echo "enroot is not on this node, so {image} can't be made into a squashfs file" >&2
@@ -60,8 +60,8 @@ def squashed(image: str, root: str) -> str:
     return f"{root.rstrip('/')}/{FOLDER}/{_digest(image).hex}.sqsh"
 
 
-def squashing(image: str, root: str) -> str:
-    """POSIX sh text: a function `squash_image`, which sees to it that `squashed(image, root)` is there and
+def squashing(image: str, root: str, *, function: str = "squash_image") -> str:
+    """POSIX sh text: a function of that name, which sees to it that `squashed(image, root)` is there and
     whole, and fails with a line on stderr. One process of all nodes imports, the others wait for it; who
     imports writes beside and renames, so that nobody meets half a file.
 
@@ -69,6 +69,7 @@ def squashing(image: str, root: str) -> str:
     """
     digest = _digest(image)
     return _SQUASHING.format(
+        function=function,
         file=shlex.quote(squashed(image, root)),
         folder=shlex.quote(f"{root.rstrip('/')}/{FOLDER}"),
         name=digest.hex,
