@@ -99,16 +99,19 @@ kill_marked() {
 }
 forget() { rm -f @secrets@ @server@/@secrets@ nodes/*/@secrets@ @reserve@ .full .code environment; }
 @runtime@
-# A second shell, in a session of its own: where the first one was killed, it does what is left to do.
-if [ "${1-}" = guard ]; then
-  while kill -0 "$2" 2>/dev/null; do sleep 1; done
-  started=
+# A second shell, in a session of its own: where the first one was killed, it does what is left to do. A
+# function, since the file may be a later attempt's by then.
+guard() {
+  while kill -0 "$1" 2>/dev/null; do sleep 1; done
   clear
   kill_marked
+  grep -q "mark=$mark" @node_script@ || exit
   forget
+  started=
   [ -n "$(own_code)" ] || leave 137 "its shell on the node was killed"
   exit
-fi
+}
+[ "${1-}" != guard ] || guard "$2"
 started=$(now)
 finish() {
   code=$?
@@ -134,7 +137,7 @@ finish() {
   else
     code=$own
   fi
-  [ -z "$guard" ] || kill -KILL -- "-$guard" "$guard" 2>/dev/null
+  [ -z "$guard" ] || kill -s KILL -- "-$guard" "$guard" 2>/dev/null
   exit "$code"
 }
 # The job has @grace@ seconds for its last checkpoint, and ends by itself then.
