@@ -42,6 +42,7 @@ _SCRIPT = """\
 set -u
 index=${{LEPTON_JOB_WORKER_INDEX:-0}}
 folder={folder}
+mkdir -p "$folder/{artifacts}"
 [ "$index" = 0 ] || folder=$folder/replicas/$index
 fail() {{
   echo "evaldock: $1"
@@ -56,6 +57,9 @@ printf %32768s . >{reserve}
 {code}\
 {sending}\
 : >>{log}
+# The first of several replicas, as the others reach it.
+EVALDOCK_HEAD=${{LEPTON_JOB_WORKER_PREFIX:+$LEPTON_JOB_WORKER_PREFIX-0.${{LEPTON_SUBDOMAIN-}}}}
+export EVALDOCK_HEAD="${{EVALDOCK_HEAD:-127.0.0.1}}"
 own_group=
 if command -v setsid >/dev/null 2>&1; then own_group=setsid; fi
 $own_group /bin/sh ./{script} &

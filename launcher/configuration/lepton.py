@@ -122,7 +122,12 @@ class Lepton(Execution):
         return "runtime"
 
     def check(self, jobs: Sequence[JobPlan]) -> tuple[list[str], list[str]]:
-        problems = []
+        problems = [
+            f"{job.task}: {max(self.num_replicas, job.resources.nodes)} replicas would each do all of it; "
+            "only recipes that start with torchrun share their work"
+            for job in jobs
+            if max(self.num_replicas, job.resources.nodes) > 1 and not job.on_every_node
+        ]
         servers = [job.deployment for job in jobs[:1] if job.deployment]
         if any(server.mounts for server in servers):
             problems.append(

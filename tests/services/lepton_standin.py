@@ -96,7 +96,8 @@ class Workspace:
         total = spec.get("completions", 1)
         for index in range(total):
             own = {"LEPTON_JOB_NAME": identity, "LEPTON_JOB_WORKER_INDEX": str(index)}
-            own["LEPTON_JOB_TOTAL_WORKERS"] = str(total)
+            own |= {"LEPTON_JOB_TOTAL_WORKERS": str(total), "LEPTON_JOB_WORKER_PREFIX": "worker"}
+            own["LEPTON_SUBDOMAIN"] = "jobs"
             job.replicas.append(self.container(f"{identity}-{index}", spec, {**environ, **own}))
         job.state = "Running"
         threading.Thread(target=self.watch, args=(job,), daemon=True).start()

@@ -51,7 +51,6 @@ def test_what_is_sent_says_it_all_and_names_nothing_of_this_machine(tmp_path: Pa
         "execution": {
             "type": "lepton",
             "resource_shape": "gpu.a100-80g",
-            "num_replicas": 2,
             "node_group": "group",
             "nodes": ["node-1"],
             "reservation": "res-1",
@@ -92,8 +91,8 @@ def test_what_is_sent_says_it_all_and_names_nothing_of_this_machine(tmp_path: Pa
         "spec": {
             "resource_shape": "gpu.a100-80g",
             "container": {"image": "registry.example/evals/quickcheck@sha256:" + "1" * 64},
-            "completions": 2,
-            "parallelism": 2,
+            "completions": 1,
+            "parallelism": 1,
             "max_failure_retry": 0,
             "max_job_failure_retry": 0,
             "envs": [reference[name] for name in ("API_KEY", "NEEDED", "NGC_API_KEY", "TOKEN_OF_HF")],
@@ -116,7 +115,6 @@ def test_what_is_sent_says_it_all_and_names_nothing_of_this_machine(tmp_path: Pa
             },
             "queue_config": {"priority_class": "mid-4000"},
             "reservation_config": {"reservation_id": "res-1"},
-            "intra_job_communication": True,
             "shared_memory_size": 16384,
         },
     }
@@ -137,6 +135,7 @@ def test_what_is_sent_says_it_all_and_names_nothing_of_this_machine(tmp_path: Pa
     ("execution", "problem"),
     [
         ({}, "execution.resource_shape (run.yaml): field required"),
+        ({"num_replicas": 2}, "quickcheck.chat: 2 replicas would each do all of it"),
         ({"cpus": 4}, "cpus means nothing on Lepton: resource_shape says what a job gets"),
         ({"output_dir": "results"}, "expected a whole path, got 'results'"),
         ({"output_dir_here": "/mnt"}, "output_dir, which lies on none of the mounts"),
@@ -373,15 +372,19 @@ def test_a_second_attempt_goes_on_where_the_first_was(
 
 
 def test_several_replicas_print_with_their_number(place: Place, lepton: Lepton, tmp_path: Path) -> None:
-    command = "echo I am $LEPTON_JOB_WORKER_INDEX of $LEPTON_JOB_TOTAL_WORKERS; " + RESULTS
+    command = "echo I am $LEPTON_JOB_WORKER_INDEX of $LEPTON_JOB_TOTAL_WORKERS, $EVALDOCK_HEAD; " + RESULTS
     run = place.run(tmp_path, command, settings={**place.settings, "num_replicas": 3})
+    run = changed(run, on_every_node=True)
+    assert backend.plan(run, run.jobs[0])["job"]["spec"]["intra_job_communication"] is True
     handle = submit(place, run)
     assert ended(place, handle).state is State.SUCCEEDED
     chunk = place.backend.logs(handle, 0)
-    assert sorted(chunk.data.decode().splitlines()) == [f"[{n}] I am {n} of 3" for n in range(3)]
+    assert sorted(chunk.data.decode().splitlines()) == [
+        f"[{n}] I am {n} of 3, worker-0.jobs" for n in range(3)
+    ]
     assert place.backend.logs(handle, chunk.next).data == b""
     folder = place.collect(run, handle)
-    assert (folder / "logs" / "job.log").read_text() == "I am 0 of 3\n"
+    assert (folder / "logs" / "job.log").read_text() == "I am 0 of 3, worker-0.jobs\n"
     assert (there(run) / "replicas" / "2" / "exit.json").exists()
 
 
