@@ -39,6 +39,7 @@ SUFFIX = ".tar.gz"
 _DIGEST = re.compile(r"[0-9a-f]{64}")
 # "-r FILE", "--requirement=FILE" and the same for constraints, in pip's format.
 _REQUIREMENTS = re.compile(r"\s*(?:-r|-c|--requirement|--constraint)[\s=]*([^\s#]+)")
+_SHOWN = 20
 _NAMED = 5  # how many of the largest files a refusal names
 # A rename in one step is what makes it whole; whoever comes second throws its own copy away.
 _UNPACKING = """unpack_code() {{
@@ -135,6 +136,18 @@ def unpacking(digest: str, folder: str) -> str:
     coreutils, mktemp, gzip and tar of GNU or busybox."""
     code = shlex.quote(f"{folder.rstrip('/')}/{digest}")
     return _UNPACKING.format(code=code, digest=digest, suffix=SUFFIX)
+
+
+def as_data(tree: CodeTree) -> dict[str, Any]:
+    return {"digest": tree.digest, "size": tree.size, "files": [name for name, _ in tree.files]}
+
+
+def summary(tree: CodeTree) -> str:
+    """For people: how much it is, and the names of its first files."""
+    names = [name for name, _ in tree.files]
+    more = [f"… and {len(names) - _SHOWN} more"] if len(names) > _SHOWN else []
+    head = f"shipped code {tree.digest[:12]}…: {len(names)} files, {bytes_text(tree.size)}"
+    return "\n".join([head, *(f"  {name}" for name in [*names[:_SHOWN], *more])])
 
 
 def unpacked(run: RunPlan, digest: str) -> Path:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import textwrap
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -171,18 +172,23 @@ def _is_override(word: str) -> bool:
 
 def _print_plan(planned: Planned, as_json: bool) -> None:
     from launcher.backends.protocol import load  # noqa: PLC0415
+    from launcher.packaging import as_data, summary  # noqa: PLC0415
     from launcher.plan_files import config_text, plan_to_data  # noqa: PLC0415
 
     plan, configuration = planned.plan, dict(planned.config)
     backend = load(plan.backend)
     sent = [dict(backend.plan(plan, job)) for job in plan.jobs]
     if as_json:
-        print_json({"plan": plan_to_data(plan), "configuration": configuration, "submissions": sent})
+        code = [as_data(tree) for tree in planned.code]
+        whole = {"plan": plan_to_data(plan), "configuration": configuration, "code": code}
+        print_json({**whole, "submissions": sent})
         return
     import yaml  # noqa: PLC0415
 
     if configuration and any(job.kind != "recipe" for job in plan.jobs):
         out(f"# compiled configuration\n{safe(config_text(configuration))}")
+    for tree in planned.code:
+        out(safe(textwrap.indent(summary(tree), "# ")))
     for job, submission in zip(plan.jobs, sent, strict=True):
         script = submission.pop("script", "")
         own = {"configuration": dict(job.config)} if job.kind == "recipe" else {}

@@ -20,10 +20,12 @@ import pytest
 import planned_runs
 from catalog.errors import NotFound, Refused, UsageError
 from launcher.packaging import (
+    as_data,
     collect_tree,
     harness_code,
     keep,
     self_contained,
+    summary,
     unpack,
     unpacking,
     write,
@@ -126,6 +128,16 @@ def test_a_script_alone_and_with_its_configurations(tmp_path: Path) -> None:
     assert [name for name, _ in tree.files] == ["config/default.yaml", "recipe.py"]
     with pytest.raises(UsageError, match=r"is not in the folder of helpers\.py"):
         self_contained(root / "lib" / "helpers.py", root / "config")
+
+
+def test_what_is_shipped_can_be_seen(tmp_path: Path) -> None:
+    for number in range(22):
+        (tmp_path / f"{number:02}.py").write_text("x" * 100)
+    tree = collect_tree(tmp_path)
+    lines = summary(tree).splitlines()
+    assert lines[0] == f"shipped code {tree.digest[:12]}…: 22 files, 2.2 kB"
+    assert (lines[1], lines[20:]) == ("  00.py", ["  19.py", "  … and 2 more"])
+    assert as_data(tree)["files"] == [f"{number:02}.py" for number in range(22)]
 
 
 @pytest.fixture
