@@ -162,7 +162,7 @@ def supervisor_of(identity: str) -> int | None:
                 words = (entry / "cmdline").read_bytes().decode().split("\0")
             except OSError:
                 continue
-            if words[2:6] == ["catalog.cli", "tick", "--loop", identity]:
+            if words[-5:-1] == ["catalog.cli", "tick", "--loop", identity]:
                 return int(entry.name)
     return None
 
