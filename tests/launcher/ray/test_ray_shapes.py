@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -10,6 +11,8 @@ import pytest
 from catalog.errors import InvalidInput
 from launcher.configuration.chosen_backend import settle
 from launcher.configuration.compose import Composed, Layer
+from launcher.configuration.model import Execution
+from launcher.configuration.ray import ClusterResources, Preflight, RayExecution
 from planned_runs import config, plan
 
 URL = "http://head:8265"
@@ -223,3 +226,13 @@ def test_an_old_style_configuration_plans() -> None:
     )
     assert (run.backend, run.remote) == ("ray", f"/tmp/evaldock-ray/{run.run_id}")
     assert run.settings["dashboard_url"] == "http://head:8265"
+
+
+def test_every_setting_stands_in_the_documentation() -> None:
+    page = (Path(__file__).parents[3] / "docs" / "how-to" / "ray.md").read_text()
+    table = {
+        line.split("`")[1] for line in page.partition("## All settings")[2].splitlines() if "| `" in line[:4]
+    }
+    assert table == set(RayExecution.model_fields) - set(Execution.model_fields)
+    known = {*Preflight.model_fields, *ClusterResources.model_fields}
+    assert {name for name in known if f"{name}:" not in page} == set()
