@@ -117,6 +117,8 @@ def _of_run(root: Path, run: str) -> tuple[list[Published], SampleReader, list[C
         plan = opened.plan(run_id)
         jobs = {job.key: job for job in plan.jobs}
         for row in opened.jobs(run_id):
+            if jobs[row.key].kind != "evaluation":
+                continue
             try:
                 record, samples[row.key] = record_of(plan, jobs[row.key], row, environ=os.environ)
             except EvaldockError as error:
