@@ -18,14 +18,13 @@ import shutil
 import tarfile
 import tempfile
 import zlib
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from catalog.amounts import bytes_text
 from catalog.errors import NotFound, Refused, UsageError
-from catalog.identity import is_local
 from launcher import run_directory
 from launcher.code_files import collect
 from launcher.locking import locked
@@ -37,8 +36,6 @@ if TYPE_CHECKING:
 MAX_BYTES = 64_000_000
 SUFFIX = ".tar.gz"
 _DIGEST = re.compile(r"[0-9a-f]{64}")
-# "-r FILE", "--requirement=FILE" and the same for constraints, in pip's format.
-_REQUIREMENTS = re.compile(r"\s*(?:-r|-c|--requirement|--constraint)[\s=]*([^\s#]+)")
 _SHOWN = 20
 _NAMED = 5  # how many of the largest files a refusal names
 # A rename in one step is what makes it whole; whoever comes second throws its own copy away.
@@ -72,7 +69,7 @@ def collect_tree(root: Path, *, include: Sequence[str] | None = None, limit: int
 
     Raises NotFound, UsageError, and Refused for what can't be shipped or is larger than `limit` bytes.
     """
-    return _tree(collect(root, include), str(root), limit)
+    return tree_of(collect(root, include), str(root), limit)
 
 
 def self_contained(script: Path, *beside: Path, limit: int = MAX_BYTES) -> CodeTree:
@@ -89,16 +86,6 @@ def self_contained(script: Path, *beside: Path, limit: int = MAX_BYTES) -> CodeT
                 hint="put it there, or ship the whole tree",
             ) from None
     return collect_tree(folder, include=wanted, limit=limit)
-
-
-def harness_code(root: Path, packages: Sequence[str], *, limit: int = MAX_BYTES) -> CodeTree | None:
-    """What of a harness's `packages` is here: folders, and requirements files with those that they name.
-    Paths are those from the catalog's `root`. None where all of them come from a package index."""
-    found: dict[str, Path] = {}
-    for package in filter(is_local, packages):
-        for name in _with_requirements(root, _inside(package)):
-            found |= _below(root, name)
-    return _tree(found, str(root), limit) if found else None
 
 
 def write(tree: CodeTree, folder: Path) -> Path:
@@ -198,7 +185,8 @@ class _Hashing(io.RawIOBase):
         return self._written
 
 
-def _tree(found: Mapping[str, Path], place: str, limit: int) -> CodeTree:
+def tree_of(found: Mapping[str, Path], place: str, limit: int = MAX_BYTES) -> CodeTree:
+    """Of files by their names in it. `place` is where they come from, for messages."""
     if not found:
         raise Refused("there is no code to ship: .gitignore leaves nothing", place=place)
     sizes = {name: 0 if path.is_symlink() else path.stat().st_size for name, path in found.items()}
@@ -254,35 +242,3 @@ def _extract(archive: Path, digest: str, folder: Path) -> None:
 def _member(member: tarfile.TarInfo, folder: str) -> tarfile.TarInfo | None:
     # Without a time of its own: what is built from it may not know years before 1980.
     return tarfile.data_filter(member, folder).replace(mtime=None)  # type: ignore[arg-type] # as documented
-
-
-def _inside(package: str) -> str:
-    """A local package's path below the catalog's root."""
-    path = PurePosixPath(package)
-    if path.is_absolute() or ".." in path.parts:
-        raise Refused(
-            f"package {package!r} lies outside of the catalog's folder, so it can't be shipped",
-            hint="move it below the folder of mapping.toml, or name a released version (NAME==VERSION)",
-        )
-    return str(path)
-
-
-def _below(root: Path, name: str) -> dict[str, Path]:
-    place = root / name
-    if not place.is_dir():
-        return collect(root, [name])
-    # As a root of its own: what its packaging leaves in build/ and dist/ isn't code.
-    return {str(PurePosixPath(name, sub)): file for sub, file in collect(place).items()}
-
-
-def _with_requirements(root: Path, name: str, seen: tuple[str, ...] = ()) -> Iterator[str]:
-    """`name`, and the requirements and constraints files that it names, which are relative to it."""
-    if name in seen:
-        return
-    yield name
-    if not (root / name).is_file():
-        return
-    for line in (root / name).read_text("utf-8", "replace").splitlines():
-        if named := _REQUIREMENTS.match(line):
-            path = os.path.normpath(PurePosixPath(name).parent / named[1])
-            yield from _with_requirements(root, _inside(path), (*seen, name))

@@ -20,9 +20,10 @@ from launcher.configuration.model import ApiEndpoint, RunConfig
 from launcher.configuration.model import Task as TaskConfig
 from launcher.dependencies import order_problems, resolve_names
 from launcher.execution_settings import read_execution
+from launcher.harness_code import harness_code
 from launcher.jobs import RESULTS, Deployment, JobPlan, Mount, Resources, RunPlan, SecretName
 from launcher.key_binding import NO_KEYS, Keys
-from launcher.packaging import CodeTree, harness_code
+from launcher.packaging import CodeTree
 
 _UNSAFE = re.compile(r"[^A-Za-z0-9._-]+")
 _SAFE_PATH = re.compile(r"[\w@%+=:,./-]+", re.ASCII)

@@ -19,10 +19,10 @@ import pytest
 
 import planned_runs
 from catalog.errors import NotFound, Refused, UsageError
+from launcher.harness_code import harness_code
 from launcher.packaging import (
     as_data,
     collect_tree,
-    harness_code,
     keep,
     self_contained,
     summary,
@@ -249,7 +249,7 @@ def test_local_packages_of_a_harness_with_their_requirements(tmp_path: Path) -> 
         "harnesses/chat/build/lib/chat.py": "",
         "harnesses/other/pyproject.toml": "",
         "requirements/chat.txt": "-c constraints.txt\n-r ../more.txt # shared\nclick==8.1.7\n",
-        "requirements/constraints.txt": "click<9\n",
+        "requirements/constraints.txt": "-c https://host.example/limits.txt\nclick<9\n",
         "more.txt": "--requirement=requirements/chat.txt\n",
     }.items():
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
