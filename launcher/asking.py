@@ -133,7 +133,9 @@ def astray(
     place: str,
 ) -> list[str]:
     """Complete lines: which secrets of one job could reach an address that they are not bound to."""
-    secrets = tuple(variables.secrets.values())
+    # The token of the run's own endpoint is made with it.
+    made = KEY_NAME if asked.served_by == SCHEME else None
+    secrets = tuple(secret for secret in variables.secrets.values() if secret.source != made)
     lines = key_binding.refusals(
         keys, url=asked.url, key_name=asked.key_name, secrets=secrets, config=effective, place=place
     )

@@ -236,6 +236,21 @@ def test_a_deployment_beside_is_not_the_bound_url(environ: Mapping[str, str]) ->
     assert planned(server, keys(environ), environ).endpoint.key_name == "LOCAL_KEY"
 
 
+def test_an_endpoint_that_is_found_when_jobs_start(environ: Mapping[str, str], tmp_path: Path) -> None:
+    hosted = {"api_endpoint": {"deployment_name": "mine", "model_id": "m", "api_key_name": "API_KEY"}}
+    lepton = {"type": "lepton", "resource_shape": "cpu.small"}
+    with pytest.raises(Refused, match=r"may not be sent to 'https://mine\.lepton\.invalid/"):
+        planned({"target": hosted, "execution": lepton}, keys(environ), environ)
+    more = '"https://mine.lepton.invalid" = "API_KEY"'
+    (tmp_path / "env.toml").write_text(TABLE.replace("[prod.keys]", f"[prod.keys]\n{more}"))
+    held = keys(environ, required=True)
+    assert planned({"target": hosted, "execution": lepton}, held, environ).endpoint.key_name == "API_KEY"
+    own = {"api_endpoint": {"model_id": "m"}}
+    server = {"type": "generic", "command": "serve", "image": "registry.example/x:1"}
+    job = planned({"target": own, "execution": lepton, "deployment": server}, held, environ)
+    assert job.endpoint.key_name == "LEPTON_ENDPOINT_KEY"
+
+
 def test_a_judges_key_goes_with_its_url(environ: Mapping[str, str]) -> None:
     def task(judge: dict[str, Any]) -> dict[str, Any]:
         overrides = {"config": {"params": {"extra": {"judge": judge}}}}
