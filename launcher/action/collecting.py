@@ -72,8 +72,7 @@ class Collector:
                 done.worst = max(done.worst, self._end(run, done))
                 done.closed.add(run.run_id)
             else:
-                handle = files.read_json(self.folder / run.run_id / files.HANDLE)
-                done.again[run.run_id] = handle or run.handle
+                done.again[run.run_id] = files.read_json(self._handle(run)) or run.handle
         except (EvaldockError, OSError) as error:
             self.workflow.error(str(error), title=f"run {run.run_id} is left to the next time")
             done.worst = max(done.worst, 1)
@@ -81,7 +80,9 @@ class Collector:
     def _round(self, run: OpenRun) -> bool:
         """Whether everything in it has ended and is here."""
         extras.ensure(self.workflow, str(run.handle["plan"]["backend"]))
-        handle = run.write(self.folder)
+        handle = self._handle(run)
+        if not handle.exists():
+            run.write(self.folder)
         late = run.kept.deadline is not None and time.time() - run.created > run.kept.deadline
         with self.workflow.group(f"Look after {run.run_id}"):
             adopted = self.workflow.evaldock("adopt", str(handle))
@@ -94,6 +95,14 @@ class Collector:
             self.workflow.error(f"run {run.run_id} has passed its deadline and is stopped", title="evaldock")
         with database() as opened:
             return finished(opened.jobs(run.run_id))
+
+    def _handle(self, run: OpenRun) -> Path:
+        """Where it was begun, if that is this very machine: its jobs may be known by their folders alone."""
+        begun = Path(str(run.handle["plan"]["directory"])) / files.HANDLE
+        there = files.read_json(begun)
+        if there is not None and (there.get("plan") or {}).get("run_id") == run.run_id:
+            return begun
+        return self.folder / run.run_id / files.HANDLE
 
     def _end(self, run: OpenRun, done: _Round) -> int:
         kept = run.kept

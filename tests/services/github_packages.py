@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import json
 import subprocess
+import threading
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -45,7 +46,7 @@ class Status:
 
 class GitHubPackages:
     def __init__(self, node: Node) -> None:
-        self._count = itertools.count()
+        self._count, self._lock = itertools.count(), threading.Lock()
         self._process = subprocess.Popen(
             [str(node.program), str(_DRIVER), str(node.folder)],
             stdin=subprocess.PIPE,
@@ -71,9 +72,10 @@ class GitHubPackages:
     def _ask(self, question: Mapping[str, Any]) -> Any:
         if not (self._process.stdin and self._process.stdout):
             raise RuntimeError("closed")
-        self._process.stdin.write(json.dumps(question) + "\n")
-        self._process.stdin.flush()
-        line = self._process.stdout.readline()
+        with self._lock:
+            self._process.stdin.write(json.dumps(question) + "\n")
+            self._process.stdin.flush()
+            line = self._process.stdout.readline()
         if not line:
             raise AssertionError(f"node ended with status {self._process.wait()}")
         answer = json.loads(line)
