@@ -19,6 +19,7 @@ from catalog.store import find_root
 from catalog.tables import Column, table
 from launcher import gating
 from launcher.gating import Check
+from launcher.jobs import State
 
 
 @click.command()
@@ -118,6 +119,9 @@ def _of_run(root: Path, run: str) -> tuple[list[Published], SampleReader, list[C
         jobs = {job.key: job for job in plan.jobs}
         for row in opened.jobs(run_id):
             if jobs[row.key].kind != "evaluation":
+                if row.state is not State.SUCCEEDED:
+                    says = f"it is {row.state}"
+                    missing.append(Check(task=row.task, model="", metric=None, passed=False, says=says))
                 continue
             try:
                 record, samples[row.key] = record_of(plan, jobs[row.key], row, environ=os.environ)

@@ -282,3 +282,10 @@ def test_a_task_of_a_catalog_between_recipes(recipe: Write, project: Path, tmp_p
         ran = evaldock("run", "pipeline.toml", "--catalog", HARNESSES.parent, "--json")
     assert ran.code == 0, ran.err
     assert [job["task"] for job in ran.json["jobs"]] == ["prepare", "quickcheck.chat", "report"]
+    catalog = tmp_path / "catalog"
+    catalog.mkdir()
+    (catalog / "mapping.toml").touch()
+    published = evaldock("publish", ran.json["run"], "--to", catalog, "--json")
+    assert {tuple(name.split("/")[1:3]) for name in published.json["files"]} == {("quickcheck", "chat")}
+    gate = evaldock("gate", ran.json["run"], "--min", "0.1", "--catalog", catalog, "--json")
+    assert (gate.code, len(gate.json["checks"])) == (0, 1), gate.err
