@@ -46,7 +46,7 @@ def plan(run: RunPlan, job: JobPlan) -> Mapping[str, Any]:
 
 def submit(run: RunPlan, job: JobPlan, attempt: int, secrets: Mapping[str, str]) -> JobHandle:
     folder = Path(run.directory) / job.directory
-    with _engine() as client, files.submitting(folder):
+    with engine() as client, files.submitting(folder):
         native = _ended_before(folder, attempt)
         if native is None:
             found = _by_role(client, job.key, attempt).get("job")
@@ -71,7 +71,7 @@ def submit(run: RunPlan, job: JobPlan, attempt: int, secrets: Mapping[str, str])
 def status(handles: Sequence[JobHandle]) -> Mapping[str, JobStatus]:
     seen = time.time()
     try:
-        with _engine() as client:
+        with engine() as client:
             listed = client.containers.list(all=True, filters={"label": KEY}, sparse=True)
             found = {(*_owner(container), _role(container)): container for container in listed}
             return {
@@ -90,7 +90,7 @@ def cancel(handle: JobHandle) -> None:
     """Asks the script, which leaves its exit.json; the second time, when it should long have done so, kills
     it."""
     asked = Path(handle.directory) / STOPPING
-    with _engine() as client:
+    with engine() as client:
         container = _by_role(client, handle.key, handle.attempt).get("job")
         if container is None:
             _remove(client, handle.key, handle.attempt)
@@ -106,7 +106,7 @@ def cancel(handle: JobHandle) -> None:
 
 
 def collect(handle: JobHandle, destination: Path) -> Path:
-    with _engine() as client:
+    with engine() as client:
         found = _by_role(client, handle.key, handle.attempt)
         # The evaluation's container goes first: it may still be talking to the server.
         for role, grace in (("job", GRACE + 2), ("server", SERVER_GRACE)):
@@ -343,8 +343,29 @@ def _quietly(call: Any, **given: Any) -> None:
             raise Unreachable(f"the engine did not do it: {error.explanation or error}") from None
 
 
+def try_image(client: Any, image: Any, folder: Path) -> tuple[int, str]:
+    """Exit code and trouble of a container that looks for the file `seen` in a folder of this machine: 9 where
+    it isn't there, -1 where the container can't run."""
+    import docker.errors  # noqa: PLC0415
+
+    try:
+        client.containers.run(
+            image.id,
+            entrypoint="/bin/sh",
+            command=["-c", "test -e /probe/seen || exit 9"],
+            volumes={str(folder): {"bind": "/probe", "mode": "ro"}},
+            network_mode="none",
+            remove=True,
+        )
+    except docker.errors.ContainerError as error:
+        return int(error.exit_status), f"it ended with {error.exit_status}"
+    except docker.errors.APIError as error:
+        return -1, str(error.explanation or error)
+    return 0, ""
+
+
 @contextmanager
-def _engine() -> Iterator[Any]:
+def engine() -> Iterator[Any]:
     """The engine's client. Raises Unreachable, naming the address, where nothing answers, and for an answer
     that makes no sense."""
     try:
