@@ -57,6 +57,7 @@ COMMANDS: Mapping[str, Lazy | Mapping[str, Lazy]] = {
     "kill": Lazy("launcher.commands.control:kill", "Stop the jobs of runs that have not ended."),
     "resume": Lazy("launcher.commands.control:resume", "Run again what ended without success."),
     "info": Lazy("launcher.commands.runs:info", "Show all that is known of runs: plan, jobs, folders."),
+    "doctor": Lazy("launcher.commands.doctor:doctor", "Check that runs can work, and say what is missing."),
     "tick": Lazy("launcher.commands.control:tick", "One round of looking after runs."),
     "adopt": Lazy("launcher.commands.control:adopt", "Take over runs from their handles."),
     "prune": Lazy("launcher.commands.control:prune", "Forget runs that have ended and are old."),
