@@ -1,0 +1,1 @@
+"""What `evaldock doctor` looks at: one module per backend, each with `checks(subject)`."""

@@ -1,0 +1,172 @@
+"""Looks at everything that a run on a backend needs, and says what is missing and how to mend it."""
+
+from __future__ import annotations
+
+import importlib
+import os
+import platform
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from catalog.errors import EvaldockError, UsageError
+from catalog.nearest import did_you_mean
+from launcher.checks.answers import Check, Subject, fail, failed, folder, ok, warn
+
+if TYPE_CHECKING:
+    from launcher.configuration.model import RunConfig
+
+CHECKS: Mapping[str, str] = {
+    "process": "launcher.checks.process",
+    "docker": "launcher.checks.docker",
+    "lepton": "launcher.checks.lepton",
+}
+DEFAULT_OUTPUT = Path("evaldock-runs")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Asked:
+    profile: str | None = None
+    backend: str | None = None
+    file: Path | None = None
+    overrides: Sequence[str] = ()
+    catalog: Path | None = None
+
+
+def examine(asked: Asked) -> Iterator[tuple[str, Check]]:
+    """Checks with the part that each belongs to, as they are made. Raises UsageError for a backend that
+    nobody knows."""
+    if asked.backend is not None and asked.backend not in (*CHECKS, "local"):
+        near = did_you_mean(asked.backend, CHECKS)
+        raise UsageError(f"no backend {asked.backend!r}{near}", hint=f"there are {', '.join(CHECKS)}")
+    for check in _machine():
+        yield "this machine", check
+    yield "catalog", _catalog(asked.catalog)
+    config, found = _configuration(asked)
+    for check in found:
+        yield "configuration", check
+    if config is None and asked.backend is None:
+        return
+    backend = config.execution.backend if config else str(asked.backend)
+    for check in _backend(backend, config):
+        yield backend, check
+
+
+def _machine() -> Iterator[Check]:
+    from catalog import __version__  # noqa: PLC0415
+    from catalog.cachedir import cache_dir  # noqa: PLC0415
+    from launcher.database import Database, default_path  # noqa: PLC0415
+
+    yield ok("evaldock", f"{__version__}, Python {platform.python_version()} ({sys.executable})")
+    try:
+        Database().close()
+        yield folder("state", default_path().parent, "point EVALDOCK_STATE at a folder of yours")
+    except EvaldockError as error:
+        yield failed("state", error)
+    except OSError as error:
+        yield fail("state", f"{default_path().parent}: {error}", "point EVALDOCK_STATE at a folder of yours")
+    yield folder("cache", cache_dir(), "point EVALDOCK_CACHE at a folder of yours")
+
+
+def _catalog(given: Path | None) -> Check:
+    from catalog import store  # noqa: PLC0415
+
+    try:
+        found = store.load(store.find_root(given))
+    except EvaldockError as error:
+        return failed("catalog", error)
+    if found.problems:
+        count = len(found.problems)
+        return fail(
+            "catalog",
+            f"{found.root} does not verify ({count} problem{'s' if count > 1 else ''}): {found.problems[0]}",
+            "run `evaldock sync`; `evaldock check` tells them all",
+        )
+    tasks = sum(len(harness.tasks) for harness in found.harnesses)
+    return ok("catalog", f"{found.root}: {len(found.harnesses)} harnesses, {tasks} tasks, verified")
+
+
+def _configuration(asked: Asked) -> tuple[RunConfig | None, list[Check]]:
+    """What the profile, the file and the overrides come to (None where that can't be told), and what was
+    found on the way."""
+    from launcher import profiles, surroundings  # noqa: PLC0415
+    from launcher.configuration.compose import Layer  # noqa: PLC0415
+    from launcher.configuration.model import validate  # noqa: PLC0415
+
+    found: list[Check] = []
+    try:
+        around = surroundings.of(asked.profile, kind="tasks", run={"id": "doctor"}, dry_run=True)
+        if around.profile is not None:
+            chain = " ← ".join(around.profile.chain)
+            found.append(ok("profile", f"{chain} ({around.profile.file.shown})"))
+            found += [fail("profile", problem) for problem in profiles.problems(around.profile)]
+            found += _keys(around.profile)
+        extra = [Layer("--backend", {"execution": {"type": asked.backend}})] if asked.backend else []
+        config = validate(around.compose(asked.file, asked.overrides, extra=extra))
+    except EvaldockError as error:
+        return None, [*found, failed("settings", error)]
+    execution = config.execution
+    where = "the harness's image" if execution.contained else "the harness's packages"
+    found.append(ok("settings", f"backend {execution.backend}, with {where}"))
+    if execution.remote is None:
+        output = Path(execution.output_dir or DEFAULT_OUTPUT).absolute()
+        found.append(folder("output", output, "choose another --output-dir"))
+    found += _variables(config)
+    return config, found
+
+
+def _keys(profile: object) -> Iterator[Check]:
+    bound: Mapping[str, str] = getattr(profile, "keys", {})
+    for url, name in bound.items():
+        if os.environ.get(name):
+            yield ok("key", f"{name} is set, for {url}")
+        else:
+            yield warn("key", f"{name}, the key for {url}, is not set", f"export {name}=…")
+
+
+def _variables(config: RunConfig) -> Iterator[Check]:
+    for name, where in sorted(_secrets(config).items()):
+        if where != "host" or os.environ.get(name):
+            continue
+        yield fail("variable", f"{name} is not set, and jobs are to get it", f"export {name}=…")
+
+
+def _secrets(config: RunConfig) -> dict[str, str]:
+    """Names of the variables that jobs get, with the side that has them. Those that may be unset are not
+    there."""
+    from launcher.secrets import Environment  # noqa: PLC0415
+
+    made = Environment(config.execution.secrets_where)
+    given = {**config.execution.env_vars, **config.evaluation.env_vars, **config.deployment.env_vars}
+    given |= {name: name for name in config.evaluation.required_env_vars}
+    for target in config.targets or (config.target,):
+        key = target.api_endpoint.api_key_name
+        given |= {key: key} if key else {}
+    needed = {name: value for name, value in given.items() if not value.endswith("?")}
+    everything = {value.rpartition(":")[2]: "" for value in needed.values()}
+    made.add(needed, everything, "env_vars")
+    return {secret.source: secret.where for secret in made.secrets.values()}
+
+
+def _backend(name: str, config: RunConfig | None) -> Iterator[Check]:
+    module = CHECKS.get(name)
+    if module is None:
+        near = did_you_mean(name, CHECKS)
+        yield fail("backend", f"there is no {name!r}{near}", f"execution.type: there are {', '.join(CHECKS)}")
+        return
+    subject = Subject()
+    if config is not None:
+        from launcher.execution_settings import read_execution  # noqa: PLC0415
+
+        subject = Subject(
+            settings=read_execution(config.execution).settings,
+            execution=config.execution.model_dump(mode="json"),
+            secrets=_secrets(config),
+        )
+    checks = importlib.import_module(module).checks
+    try:
+        yield from checks(subject)
+    except EvaldockError as error:
+        yield failed("backend", error)
