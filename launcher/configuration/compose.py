@@ -111,18 +111,18 @@ def compose(
     ]
     place = _name(file)
     try:
-        merged = OmegaConf.merge({}, *[OmegaConf.create(dict(layer.data)) for layer in own])
-        laid = overlay(_plain(merged), profile.data if profile else {})
-        laid = merge({"run": context.run} if context.run else {}, laid)
-        merged = OmegaConf.merge(laid, *[OmegaConf.create(dict(layer.data)) for layer in extra])
-        for layer, (key, value) in given:
-            place = layer.name
-            # By its path, so that a number can name an entry of a list.
-            OmegaConf.update(merged, key, value, merge=True, force_add=True)
-        place = _name(file)
-        unresolved = _plain(merged)
-        merged = OmegaConf.create(keep_unknown(unresolved, unresolved.get("run", {})))
         with installed(context):
+            merged = OmegaConf.merge({}, *[OmegaConf.create(dict(layer.data)) for layer in own])
+            laid = overlay(_plain(merged), profile.data if profile else {})
+            laid = merge({"run": context.run} if context.run else {}, laid)
+            merged = OmegaConf.merge(laid, *[OmegaConf.create(dict(layer.data)) for layer in extra])
+            for layer, (key, value) in given:
+                place = layer.name
+                # By its path, so that a number can name an entry of a list.
+                OmegaConf.update(merged, key, value, merge=True, force_add=True)
+            place = _name(file)
+            unresolved = _plain(merged)
+            merged = OmegaConf.create(keep_unknown(unresolved, unresolved.get("run", {})))
             data = OmegaConf.to_container(merged, resolve=True)
     # A mapping laid over a list, a number that is no entry of it.
     except (OmegaConfBaseException, TypeError, IndexError, ValueError) as problem:

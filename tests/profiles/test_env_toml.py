@@ -74,6 +74,14 @@ def test_the_seeds_own_example(written: Written, tmp_path: Path) -> None:
     assert env_file.section("cache", written(SEED)) == {"git_dir": "/lustre/git-cache"}
 
 
+def test_the_seeds_profiles_are_profiles(written: Written) -> None:
+    more = 'time = 04:00:00\nmem = "64g"\nhost = "login.example"\ncontainer_mounts = ["/lustre:/lustre"]\n'
+    profile = load(SEED.replace("nodes = 8\n", f"nodes = 8\n{more}"), "prod", written)
+    assert profiles.problems(profile) == []
+    assert profile.execution["container_mounts"] == ["/lustre:/lustre"]
+    assert (profile.execution["walltime"], profile.execution["memory"]) == ("04:00:00", "64g")
+
+
 def test_children_win_tables_merge_and_lists_replace(written: Written) -> None:
     text = """\
     [a]
