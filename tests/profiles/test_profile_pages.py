@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import importlib.util
 import os
 import re
 import sys
 from pathlib import Path
+
+import pytest
 
 from foundation import doc_examples
 from launcher import env_file, wandb_settings
@@ -14,10 +17,17 @@ from launcher.profile_tables import ALIASES, OWN
 DOCS = Path(__file__).parents[2] / "docs"
 
 
-def test_the_guide_does_what_it_says(tmp_path: Path) -> None:
+@pytest.mark.parametrize(("page", "commands"), [("profiles", 4), ("nemo-recipes", 2)])
+def test_the_guides_do_what_they_say(page: str, commands: int, tmp_path: Path) -> None:
     path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
     environment = {**os.environ, "PATH": path, "COLUMNS": "200"}
-    assert doc_examples.run(DOCS / "how-to" / "profiles.md", tmp_path, environment) == 4
+    assert doc_examples.run(DOCS / "how-to" / f"{page}.md", tmp_path, environment) == commands
+
+
+def test_every_module_of_the_seed_has_its_counterpart() -> None:
+    page = (DOCS / "how-to" / "nemo-recipes.md").read_text()
+    for module in re.findall(r"`(launcher\.[\w.]+|catalog\.[\w.]+)`", page):
+        assert importlib.util.find_spec(module) is not None, module
 
 
 def test_the_reference_names_every_key() -> None:
