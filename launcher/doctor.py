@@ -7,11 +7,11 @@ import os
 import platform
 import sys
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from catalog.errors import EvaldockError, UsageError
+from catalog.errors import EvaldockError, InvalidInput, UsageError
 from catalog.nearest import did_you_mean
 from launcher.checks.answers import Check, Subject, fail, failed, folder, ok, warn
 
@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 CHECKS: Mapping[str, str] = {
     "process": "launcher.checks.process",
     "docker": "launcher.checks.docker",
+    "slurm": "launcher.checks.slurm",
+    "ray": "launcher.checks.ray",
     "lepton": "launcher.checks.lepton",
 }
 DEFAULT_OUTPUT = Path("evaldock-runs")
@@ -44,14 +46,23 @@ def examine(asked: Asked) -> Iterator[tuple[str, Check]]:
     for check in _machine():
         yield "this machine", check
     yield "catalog", _catalog(asked.catalog)
-    config, found = _configuration(asked)
-    for check in found:
+    read = _configuration(asked)
+    for check in read.checks:
         yield "configuration", check
-    if config is None and asked.backend is None:
-        return
-    backend = config.execution.backend if config else str(asked.backend)
-    for check in _backend(backend, config):
-        yield backend, check
+    if read.backend is not None:
+        for check in _backend(read.backend, read):
+            yield read.backend, check
+
+
+@dataclass(slots=True)
+class _Read:
+    """What profile, file and overrides come to. `config` is None where they have mistakes; `raw` is what
+    stands there under `execution` all the same."""
+
+    checks: list[Check] = field(default_factory=list)
+    config: RunConfig | None = None
+    raw: Mapping[str, Any] = field(default_factory=dict)
+    backend: str | None = None
 
 
 def _machine() -> Iterator[Check]:
@@ -85,40 +96,47 @@ def _catalog(given: Path | None) -> Check:
             "run `evaldock sync`; `evaldock check` tells them all",
         )
     tasks = sum(len(harness.tasks) for harness in found.harnesses)
-    return ok("catalog", f"{found.root}: {len(found.harnesses)} harnesses, {tasks} tasks, verified")
+    return ok("catalog", f"{found.root}, verified: {tasks} tasks")
 
 
-def _configuration(asked: Asked) -> tuple[RunConfig | None, list[Check]]:
-    """What the profile, the file and the overrides come to (None where that can't be told), and what was
-    found on the way."""
+def _configuration(asked: Asked) -> _Read:
     from launcher import profiles, surroundings  # noqa: PLC0415
     from launcher.configuration.compose import Layer  # noqa: PLC0415
     from launcher.configuration.model import validate  # noqa: PLC0415
 
-    found: list[Check] = []
+    read = _Read(backend=asked.backend)
     try:
         around = surroundings.of(asked.profile, kind="tasks", run={"id": "doctor"}, dry_run=True)
         if around.profile is not None:
             chain = " ← ".join(around.profile.chain)
-            found.append(ok("profile", f"{chain} ({around.profile.file.shown})"))
-            found += [fail("profile", problem) for problem in profiles.problems(around.profile)]
-            found += _keys(around.profile)
+            read.checks.append(ok("profile", f"{chain} ({around.profile.file.shown})"))
+            read.checks += _keys(around.profile.keys)
+            read.checks += [fail("profile", problem) for problem in profiles.problems(around.profile)]
+            read.backend = read.backend or around.profile.backend
         extra = [Layer("--backend", {"execution": {"type": asked.backend}})] if asked.backend else []
-        config = validate(around.compose(asked.file, asked.overrides, extra=extra))
+        composed = around.compose(asked.file, asked.overrides, extra=extra)
+        read.raw = composed.data.get("execution") or {}
+        read.backend = read.backend or read.raw.get("type")
+        read.config = validate(composed)
     except EvaldockError as error:
-        return None, [*found, failed("settings", error)]
-    execution = config.execution
+        told = {check.said for check in read.checks}
+        problems = error.problems if isinstance(error, InvalidInput) else ()
+        read.checks += [fail("settings", problem) for problem in problems if problem not in told]
+        read.checks += [] if problems else [failed("settings", error)]
+        read.backend = {"local": "docker"}.get(str(read.backend), read.backend)
+        return read
+    execution = read.config.execution
+    read.backend = execution.backend
     where = "the harness's image" if execution.contained else "the harness's packages"
-    found.append(ok("settings", f"backend {execution.backend}, with {where}"))
+    read.checks.append(ok("settings", f"backend {execution.backend}, with {where}"))
     if execution.remote is None:
         output = Path(execution.output_dir or DEFAULT_OUTPUT).absolute()
-        found.append(folder("output", output, "choose another --output-dir"))
-    found += _variables(config)
-    return config, found
+        read.checks.append(folder("output", output, "choose another --output-dir"))
+    read.checks += _variables(read.config)
+    return read
 
 
-def _keys(profile: object) -> Iterator[Check]:
-    bound: Mapping[str, str] = getattr(profile, "keys", {})
+def _keys(bound: Mapping[str, str]) -> Iterator[Check]:
     for url, name in bound.items():
         if os.environ.get(name):
             yield ok("key", f"{name} is set, for {url}")
@@ -150,20 +168,20 @@ def _secrets(config: RunConfig) -> dict[str, str]:
     return {secret.source: secret.where for secret in made.secrets.values()}
 
 
-def _backend(name: str, config: RunConfig | None) -> Iterator[Check]:
+def _backend(name: str, read: _Read) -> Iterator[Check]:
     module = CHECKS.get(name)
     if module is None:
         near = did_you_mean(name, CHECKS)
         yield fail("backend", f"there is no {name!r}{near}", f"execution.type: there are {', '.join(CHECKS)}")
         return
-    subject = Subject()
-    if config is not None:
+    subject = Subject(settings=read.raw, execution=read.raw)
+    if read.config is not None:
         from launcher.execution_settings import read_execution  # noqa: PLC0415
 
         subject = Subject(
-            settings=read_execution(config.execution).settings,
-            execution=config.execution.model_dump(mode="json"),
-            secrets=_secrets(config),
+            settings=read_execution(read.config.execution).settings,
+            execution=read.config.execution.model_dump(mode="json"),
+            secrets=_secrets(read.config),
         )
     checks = importlib.import_module(module).checks
     try:

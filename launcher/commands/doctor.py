@@ -50,7 +50,7 @@ def doctor(
 ) -> int:
     """Check that runs can work: this machine, the catalog, the configuration, the backend from end to end.
 
-    Says what is missing and how to mend it. Starts no job and changes nothing.
+    Says what is missing and how to mend it. Starts no job.
 
     \b
     Examples:
