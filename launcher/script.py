@@ -26,7 +26,7 @@ GRACE = 8
 
 _TEMPLATE = """\
 #!/bin/sh
-# {key}: {task} for {model}
+# {key}: {task}{model}
 set -u
 cd "${{0%/*}}" || exit 70
 now() {{ date -u +%Y-%m-%dT%H:%M:%SZ 2>/dev/null; }}
@@ -194,7 +194,7 @@ def job_script(
     return _TEMPLATE.format(
         key=job.key,
         task=_comment(job.task),
-        model=_comment(job.endpoint.model_id),
+        model=f" for {_comment(job.endpoint.model_id)}" if job.endpoint.model_id else "",
         artifacts=files.ARTIFACTS,
         log=files.JOB_LOG,
         secrets=files.SECRETS,

@@ -31,6 +31,8 @@ if TYPE_CHECKING:
 NO_MODEL = Endpoint(model_id="", url="", type="undefined")
 # Backends whose jobs have one node.
 _ALONE = ("process", "docker")
+# Backends that start a job's command on several.
+_SPREADING = ("slurm", "lepton")
 _PROJECT = (".git", "pyproject.toml")
 
 
@@ -323,10 +325,10 @@ class _Planner:
             self.problems.append(
                 f"it asks for {nodes} nodes, and {self.backend} has one: execution.nodes=1 runs it on that"
             )
-        elif nodes > 1 and launching.on_every_node(self.spec) and self.backend != "slurm":
+        elif nodes > 1 and launching.on_every_node(self.spec) and self.backend not in _SPREADING:
             self.problems.append(
-                f"torchrun is not started on {nodes} nodes by {self.backend}: Slurm does that, and "
-                "execution.nodes=1 runs it on one"
+                f"torchrun is not started on {nodes} nodes by {self.backend}: {' and '.join(_SPREADING)} do "
+                "that, and execution.nodes=1 runs it on one"
             )
         if gpus == -1 and self.backend not in _ALONE:
             self.problems.append(

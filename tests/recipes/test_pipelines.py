@@ -18,7 +18,7 @@ from running import Ran, evaldock
 from standins import standin
 
 Write = Callable[..., Path]
-EXAMPLE = Path(__file__).parents[2] / "docs" / "how-to" / "recipes" / "pipeline.toml"
+EXAMPLE = Path(__file__).parent / "samples" / "sums" / "pipeline.toml"
 PYTHON = ("[tool.runspec]", "[tool.runspec.run]", 'launch = "python"')
 pytestmark = pytest.mark.timeout(600)
 
