@@ -14,12 +14,11 @@ import threading
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import IO, Any
-from uuid import uuid4
 
 from catalog.errors import UsageError
+from launcher.run_directory import write_bytes
 
 CHUNK = 4 << 20
-_FILES = {"file", "local", "sftp", "ssh"}  # these open with O_EXCL
 _EXTRAS = {"s3": "s3", "s3a": "s3"}  # protocol → extra of this project that brings its library
 _MEMORY = threading.Lock()
 
@@ -39,21 +38,18 @@ class Store:
             raise UsageError(f"artifacts on {protocol} need a package that isn't there", hint=hint) from None
         except ValueError as error:
             raise UsageError(f"not a place for artifacts: {url!r}: {error}") from None
-        protocol = self.fs.protocol
-        self.protocols = {protocol} if isinstance(protocol, str) else set(protocol)
 
     @property
     def local(self) -> bool:
-        return bool(self.protocols & {"file", "local"})
+        return "file" in self.fs.protocol
 
     def path(self, name: str) -> str:
         return f"{self.root.rstrip('/')}/{name}" if name else self.root
 
     def address(self, name: str) -> str:
-        """How a file or folder is called outside of this store: a path where it has one on a machine, else a
-        URL."""
+        """How a file or folder is called outside of this store: a path where it has one, else a URL."""
         path = self.path(name)
-        return path if self.protocols & _FILES else str(self.fs.unstrip_protocol(path))
+        return path if self.local else str(self.fs.unstrip_protocol(path))
 
     def names(self, folder: str) -> list[str]:
         """What lies right in a folder; nothing where it isn't there."""
@@ -80,29 +76,24 @@ class Store:
         path = self.path(name)
         self._make_parent(path)
         try:
-            if self.protocols & _FILES:
-                with self.fs.open(path, "xb") as file:
+            if self.local:
+                with Path(path).open("xb") as file:
                     file.write(data)
             else:
                 with _MEMORY:
                     self.fs.pipe_file(path, data, mode="create")
         except FileExistsError:
             return False
-        # A store that doesn't know conditional writes lets the last of two win.
+        # Where conditional writes aren't known, the last of two wins.
         return self.read(name) == data
 
     def replace(self, name: str, data: bytes) -> None:
         path = self.path(name)
         self._make_parent(path)
-        if not self.protocols & _FILES:
-            self.fs.pipe_file(path, data)
-            return
-        waiting = f"{path}.{uuid4().hex}"
-        self.fs.pipe_file(waiting, data)
         if self.local:
-            Path(waiting).replace(path)
+            write_bytes(Path(path), data)
         else:
-            self.fs.mv(waiting, path)
+            self.fs.pipe_file(path, data)
 
     def put(self, file: Path, name: str, moved: Callable[[int], None]) -> tuple[str, int]:
         """Copies a local file; the sha256 and size of what was copied. `moved` hears of every piece."""

@@ -15,13 +15,13 @@ from uuid import uuid4
 
 import pytest
 
+from artifacts.publishers import PUBLISH, REPOSITORY, lost, publish_at_once
 from catalog.errors import Refused, UsageError
 from launcher.artifacts.names import ArtifactDamaged, ArtifactNotFound, ArtifactRef, VersionNotFound
 from launcher.artifacts.registry import Registry
 from launcher.artifacts.store import Store
 from launcher.artifacts.versions import fetch
 
-REPOSITORY = Path(__file__).parents[2]
 FILES = ["config.json", "shards/1.bin", "shards/2.bin"]
 
 
@@ -155,41 +155,10 @@ def test_a_link_to_a_file_is_published_as_the_file(registry: Registry, model: Pa
     assert (tmp_path / "got" / "link.json").read_text() == '{"layers": 2}\n'
 
 
-PUBLISH = """
-import sys
-from pathlib import Path
-from launcher.artifacts.opening import open_to_publish
-registry = open_to_publish()
-for text in sys.argv[2:]:
-    file = Path(sys.argv[1]) / text
-    file.write_text(text)
-    print(registry.put("llama", file, aliases=[f"of-{text}"]))
-"""
-
-
-def publisher(folder: Path, *texts: str) -> subprocess.Popen[str]:
-    return subprocess.Popen(
-        [sys.executable, "-c", PUBLISH, str(folder), *texts],
-        cwd=REPOSITORY,
-        stdout=subprocess.PIPE,
-        text=True,
-    )
-
-
 def test_processes_that_publish_at_once_lose_nothing(registry: Registry, tmp_path: Path) -> None:
-    texts = [[f"p{process}-{number}" for number in range(8)] for process in range(5)]
-    started = [publisher(tmp_path, *each) for each in texts]
-    said = [each.communicate(timeout=120)[0].split() for each in started]
-    made = {
-        text: name
-        for each, names in zip(texts, said, strict=True)
-        for text, name in zip(each, names, strict=True)
-    }
-    assert sorted(made.values()) == sorted(f"llama:v{number}" for number in range(1, 41))
-    for text, name in made.items():
-        version = registry.find(ArtifactRef.parse(name))
-        assert registry.open(version, text).read().decode() == text
-        assert version.aliases == (f"of-{text}",)
+    made = publish_at_once(tmp_path, processes=5, each=8)
+    assert sorted(made) == sorted(f"llama:v{number}" for number in range(1, 41))
+    assert lost(registry, made) == []
 
 
 def test_threads_that_publish_at_once_lose_nothing_in_memory(tmp_path: Path) -> None:
