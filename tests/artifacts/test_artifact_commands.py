@@ -147,3 +147,25 @@ def test_mistakes_in_the_section(
         location()
     assert wrong.value.place is not None
     assert wrong.value.place.endswith("env.toml:1")
+
+
+CONFIGURATION = f"""
+defaults: [execution: docker, deployment: vllm, _self_]
+deployment: {{checkpoint_path: "${{art:llama:best}}", served_model_name: m}}
+evaluation:
+  env_vars: {{CONFIG: "lit:${{art:llama/config.json,uri}}"}}
+  tasks:
+    - {{name: quickcheck.chat, container: "registry.example/chat@sha256:{"0" * 64}"}}
+"""
+
+
+def test_weights_and_data_by_name_in_a_configuration(registry: Registry, model: Path, tmp_path: Path) -> None:
+    registry.put("llama", model, aliases=["best"])
+    registry.put("llama", model)
+    (tmp_path / "run.yaml").write_text(CONFIGURATION)
+    arguments = ["run", "--config-dir", str(tmp_path), "--config-name", "run", "--dry-run", "--json"]
+    answer = CliRunner().invoke(root(), arguments)
+    assert answer.exit_code == 0, answer.exception
+    [job] = json.loads(answer.stdout)["plan"]["jobs"]
+    assert [mount["source"] for mount in job["deployment"]["mounts"]] == [f"{tmp_path}/registry/llama/v1"]
+    assert job["env"]["CONFIG"] == "art://llama:v2/config.json"
