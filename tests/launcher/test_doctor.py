@@ -1,0 +1,221 @@
+"""What `evaldock doctor` finds: on this machine, on an engine, a cluster, a Ray head and a workspace."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from running import Ran, evaldock
+from services.engine import Engine
+from services.lepton import Lepton
+from services.processes import free_port
+from services.ray_head import RayHead
+from services.slurm import Slurm
+from services.sshd import Sshd
+
+CATALOG = Path(__file__).parents[2] / "catalog"
+Found = Mapping[str, tuple[str, str, str | None]]
+
+
+@pytest.fixture(autouse=True)
+def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """An empty working folder, with a state of its own."""
+    folder = tmp_path / "project"
+    folder.mkdir()
+    monkeypatch.chdir(folder)
+    monkeypatch.setenv("EVALDOCK_STATE", str(tmp_path / "state"))
+    return folder
+
+
+def doctor(*arguments: str) -> tuple[int, Found]:
+    """The exit code, and by check its grade, what was said and the remedy. The last one of a name counts."""
+    ran = evaldock("doctor", "--catalog", CATALOG, "--json", *arguments)
+    assert ran.out, ran.err
+    return ran.code, {each["check"]: (each["grade"], each["said"], each["remedy"]) for each in ran.json}
+
+
+def settings(**execution: Any) -> list[str]:
+    return [f"execution.{name}={value}" for name, value in execution.items()]
+
+
+def test_this_machine_can_run_processes() -> None:
+    code, found = doctor("--backend", "process")
+    assert code == 0
+    assert {name: grade for name, (grade, _, _) in found.items()} == {
+        **dict.fromkeys(("evaldock", "state", "cache", "catalog", "settings", "output"), "ok"),
+        **dict.fromkeys(("installer", "environments"), "ok"),
+    }
+    assert found["settings"][1] == "backend process, with the harness's packages"
+
+
+def test_a_narrow_terminal_gets_whole_lines(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "40")
+    monkeypatch.setenv("DOCKER_HOST", "unix:///nowhere/docker.sock")
+    ran: Ran = evaldock("doctor", "--catalog", CATALOG)
+    assert ran.code == 1
+    lines = ran.out.splitlines()
+    assert max(len(line) for line in lines) <= 40
+    assert lines[0] == "this machine"
+    assert [line for line in lines if line.startswith("fail")] == ["fail  engine: no container engine"]
+    assert "      → start Docker or Podman's socket," in lines
+    assert lines[-1] == "1 of 7 checks failed"
+
+
+def test_who_names_no_backend_that_there_is_is_told_which_there_are() -> None:
+    ran = evaldock("doctor", "--backend", "slrum")
+    assert (ran.code, ran.out) == (2, "")
+    assert "no backend 'slrum'; did you mean 'slurm'?" in ran.err
+    assert evaldock("doctor", "slurm").code == 2
+
+
+def test_every_mistake_of_a_configuration_is_a_finding_of_its_own(project: Path) -> None:
+    (project / "run.yaml").write_text("execution: {type: process, retrys: 3, mode: fast}\n")
+    ran = evaldock("doctor", "--catalog", CATALOG, "--json", "--config-name", "run")
+    assert ran.code == 1
+    said = [each["said"] for each in ran.json if each["grade"] == "fail"]
+    assert [text.partition(" (")[0] for text in said] == ["execution.mode", "execution.retrys"]
+    # The backend is looked at all the same.
+    assert ran.json[-1]["part"] == "process"
+
+
+def test_a_catalog_that_does_not_verify_is_told(tmp_path: Path) -> None:
+    ran = evaldock("doctor", "--catalog", tmp_path, "--backend", "process", "--json")
+    (found,) = (each for each in ran.json if each["part"] == "catalog")
+    assert (ran.code, found["grade"]) == (1, "fail")
+
+
+def test_a_profile_and_its_keys(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (project / "env.toml").write_text(
+        '[here]\nexecutor = "process"\nenv = { HF_TOKEN = "host:HF_TOKEN", MORE = "host:MORE?" }\n'
+        '[here.keys]\n"https://api.example/v1" = "API_KEY"\n'
+    )
+    code, found = doctor("--profile", "here")
+    assert code == 1
+    assert found["profile"][:2] == ("ok", "here (env.toml)")
+    assert found["key"] == (
+        "warn",
+        "API_KEY, the key for https://api.example/v1, is not set",
+        "export API_KEY=…",
+    )
+    assert found["variable"] == ("fail", "HF_TOKEN is not set, and jobs are to get it", "export HF_TOKEN=…")
+    monkeypatch.setenv("API_KEY", "secret-one")
+    monkeypatch.setenv("HF_TOKEN", "secret-two")
+    ran = evaldock("doctor", "--catalog", CATALOG, "--profile", "here")
+    assert ran.code == 0
+    assert "API_KEY is set, for https://api.example/v1" in ran.out
+    assert "secret" not in ran.out + ran.err
+    code, found = doctor("--profile", "her")
+    assert code == 1
+    assert "'her'" in found["settings"][1]
+
+
+def test_a_folder_where_nothing_can_be_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "file").touch()
+    monkeypatch.setenv("EVALDOCK_CACHE", str(tmp_path / "file" / "cache"))
+    monkeypatch.setenv("EVALDOCK_STATE", str(tmp_path / "file" / "state"))
+    code, found = doctor("--backend", "process")
+    assert code == 1
+    assert found["state"][0] == "fail"
+    assert found["state"][2] == "point EVALDOCK_STATE at a folder of yours"
+
+
+def test_an_engine_is_tried_with_an_image_that_it_has(docker_engine: Engine, whole_busybox: str) -> None:
+    code, found = doctor("--backend", "docker", "execution.gpus=all")
+    assert found["engine"][0] == "ok"
+    assert found["engine"][1].endswith(f"at {docker_engine.host}")
+    assert found["gpus"][0] == "fail"
+    assert "NVIDIA Container Toolkit" in str(found["gpus"][2])
+    assert code == 1
+    code, found = doctor("--backend", "docker")
+    assert (code, found["gpus"][0]) == (0, "ok")
+    assert found["containers"][0] in ("ok", "warn")
+    assert docker_engine.run("ps", "-aq", "--filter", "network=none", "--filter", "status=exited") == ""
+
+
+def test_a_workspace_that_has_what_is_asked_for(lepton: Lepton) -> None:
+    lepton.change(settings={"secrets": {"HF_TOKEN": "x"}})
+    given = settings(resource_shape="cpu.small", node_group="group", env_vars="{HF_TOKEN: HF_TOKEN}")
+    code, found = doctor("--backend", "lepton", *given)
+    assert code == 0
+    assert found["workspace"][:2] == ("ok", f"{lepton.name} lets us in")
+    assert found["resource shape"][:2] == ("ok", "cpu.small")
+    assert found["secret"][:2] == ("ok", "the workspace has HF_TOKEN")
+    assert found["results"][0] == "warn"
+    assert lepton.look()["jobs"] == {}
+
+
+def test_a_workspace_that_has_not(lepton: Lepton, monkeypatch: pytest.MonkeyPatch) -> None:
+    given = settings(resource_shape="cpu.smal", node_group="groop", env_vars="{HF_TOKEN: HF_TOKEN}")
+    code, found = doctor("--backend", "lepton", *given)
+    assert code == 1
+    assert found["resource shape"] == (
+        "fail",
+        "there is no 'cpu.smal'; did you mean 'cpu.small'?",
+        "execution.resource_shape: there are cpu.small",
+    )
+    assert found["node group"][0] == "fail"
+    assert found["secret"] == ("fail", "the workspace has no HF_TOKEN", "lep secret create -n HF_TOKEN -v …")
+    lepton.change(settings={"state": "paused"})
+    _, found = doctor("--backend", "lepton")
+    assert found["workspace"][1] == f"{lepton.name} lets us in, and is paused"
+    monkeypatch.setenv("LEPTON_WORKSPACE_TOKEN", "another")
+    code, found = doctor("--backend", "lepton", *given)
+    assert found["workspace"][:2] == ("fail", "Lepton knows no such token (401, the workspace)")
+    monkeypatch.setenv("LEPTON_WORKSPACE_URL", f"http://127.0.0.1:{free_port()}")
+    code, found = doctor("--backend", "lepton", *given)
+    assert found["workspace"][1].startswith("Lepton can't be reached: 127.0.0.1:")
+
+
+def test_a_cluster_behind_ssh_would_take_a_job(slurm: Slurm, sshd: Sshd, tmp_path: Path) -> None:
+    given = {"hostname": "cluster", "output_dir": tmp_path / "runs", "container_runtime": "none"}
+    code, found = doctor("--backend", "slurm", *settings(**given, partition="main"))
+    assert {name: grade for name, (grade, _, _) in found.items() if grade != "ok"} in (
+        {},
+        {"output_dir": "warn"},
+    )
+    assert code == 0
+    assert found["connection"][1] == "cluster, by SSH"
+    assert found["commands"][1].startswith("slurm")
+    assert found["a job"][1] == "Slurm would take one as it is configured"
+    assert not (tmp_path / "runs" / ".evaldock-doctor").exists()
+
+
+def test_a_cluster_that_would_not(slurm: Slurm, sshd: Sshd, tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    given = {"hostname": "cluster", "output_dir": tmp_path / "file" / "runs", "container_runtime": "pyxis"}
+    code, found = doctor("--backend", "slurm", *settings(**given, partition="man", nodes=99))
+    assert code == 1
+    assert found["partition"][1] == "there is no 'man'; did you mean 'main'?"
+    assert found["a job"][0] == "fail"
+    assert found["output_dir"][1] == f"nothing can be written in {tmp_path}/file/runs"
+    assert found["containers"][1] == "srun knows no --container-image, so pyxis is not there"
+
+
+def test_a_head_node_that_is_not_known_is_not_trusted(sshd: Sshd) -> None:
+    # Under this name nobody has introduced it.
+    given = settings(hostname="localhost", port=sshd.port, output_dir="/shared")
+    code, found = doctor("--backend", "slurm", *given)
+    assert (code, found["connection"][0]) == (1, "fail")
+    assert "known" in found["connection"][1]
+
+
+def test_a_ray_head(ray_head: RayHead, tmp_path: Path) -> None:
+    code, found = doctor("--backend", "ray", *settings(dashboard_url=ray_head.url, shared_dir=tmp_path))
+    assert code == 0
+    assert found["dashboard"][1].startswith("Ray 2.")
+    assert found["nodes"][1].startswith("1, with ")
+    assert found["shared_dir"][0] == "ok"
+    given = settings(dashboard_url=ray_head.url, gpus=4, entrypoint_label_selector="{pool: none}")
+    code, found = doctor("--backend", "ray", *given)
+    assert code == 1
+    assert found["gpus"][:2] == ("fail", "no node has the 4 GPUs of a job")
+    assert found["cluster"][:2] == ("warn", "entrypoint_label_selector: no node has pool=none")
+
+
+def test_a_ray_head_that_is_not_there() -> None:
+    code, found = doctor("--backend", "ray", *settings(dashboard_url=f"http://127.0.0.1:{free_port()}"))
+    assert code == 1
+    assert found["dashboard"][2] == "is execution.dashboard_url right, and can this machine reach it?"
