@@ -46,9 +46,22 @@ class Surroundings:
         return compose(file, overrides, base=self.base, profile=layer, extra=extra, context=self.context)
 
     def settled(self, composed: Composed, execution: Execution, *, dry_run: bool) -> Composed:
-        """`composed` with the folders of `${auto_mount:…}`, fetched unless it is a dry run; the same object
-        where nothing asked for one."""
-        return mounted(composed, self.context.mounts, execution, git_dir=self.git_dir, dry_run=dry_run)
+        """`composed` with the folders of `${auto_mount:…}` (fetched unless it is a dry run) and `${art:…}` as
+        jobs see them; the same object where nothing asked for one."""
+        return mounted(
+            composed,
+            self.context,
+            execution,
+            git_dir=self.git_dir,
+            shared_artifacts=self._shared_artifacts(),
+            dry_run=dry_run,
+        )
+
+    def _shared_artifacts(self) -> bool:
+        """Whether somebody has named the registry: other machines may see it."""
+        named = self.context.environ.get("EVALDOCK_ARTIFACTS")
+        section = self.file.section("artifacts") if self.file else {}
+        return bool(named or section) and not str(named or section.get("backend")).startswith("wandb")
 
 
 def of(

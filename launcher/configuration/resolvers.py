@@ -26,7 +26,7 @@ _RUN = re.compile(r"(?P<escapes>\\*)\$\{run\.(?P<path>[\w.-]+)\}")
 _INSTALLING = threading.RLock()
 _UNSET = object()
 
-Artifact = Callable[[str, str | None], Any]
+Artifact = Callable[[str, str | None], str | None]
 
 
 @dataclass(slots=True, kw_only=True)
@@ -35,7 +35,8 @@ class Context:
 
     `secrets` are names of variables that are bound as keys. `run` is the part of `${run.…}` that the
     configuration doesn't say itself. `artifact` gives a field of an artifact by name; where it gives None (or
-    is None), `${art:…}` stays as it is. `mounts` gathers what `${auto_mount:…}` named.
+    is None), `${art:…}` stays as it is. `mounts` gathers what `${auto_mount:…}` named, `folders` the paths
+    that `${art:…}` came to.
     """
 
     environ: Mapping[str, str] = field(default_factory=lambda: os.environ)
@@ -43,6 +44,7 @@ class Context:
     run: Mapping[str, Any] = field(default_factory=dict)
     artifact: Artifact | None = None
     mounts: list[GitMount] = field(default_factory=list)
+    folders: list[str] = field(default_factory=list)
     error: EvaldockError | None = None
 
 
@@ -145,7 +147,11 @@ def _artifact(context: Context) -> Callable[..., Any]:
     def artifact(name: Any, part: Any = None) -> Any:
         asked = None if part is None else str(part)
         found = context.artifact(str(name), asked) if context.artifact else None
-        return f"${{art:{name}{'' if part is None else f',{part}'}}}" if found is None else found
+        if found is None:
+            return f"${{art:{name}{'' if part is None else f',{part}'}}}"
+        if asked in (None, "path") and found.startswith("/") and found not in context.folders:
+            context.folders.append(found)
+        return found
 
     return artifact
 

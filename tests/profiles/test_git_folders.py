@@ -7,6 +7,7 @@ import subprocess
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -15,6 +16,7 @@ from launcher import env_file, git_checkouts, surroundings
 from launcher.configuration.model import Execution
 from launcher.git_checkouts import checkout
 from launcher.git_sources import GitMount, read_mount
+from running import evaldock
 
 
 def git(folder: Path, *words: str) -> str:
@@ -235,6 +237,65 @@ class Elsewhere(Execution):
     @property
     def remote(self) -> str | None:
         return "/far"
+
+
+@pytest.fixture
+def artifact(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., dict[str, Any]]:
+    """What a configuration with an artifact comes to for an execution."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path / "data"))
+    (tmp_path / "weights").write_text("w")
+
+    def compose(execution: Execution, *, dry_run: bool = False, toml: str = "") -> dict[str, Any]:
+        (tmp_path / "env.toml").write_text(toml)
+        assert evaldock("artifact", "put", "llama", "weights").code == 0
+        (tmp_path / "run.yaml").write_text(
+            "execution: {mounts: ['/own:/own']}\n"
+            "deployment: {type: generic, checkpoint_path: '${art:llama:v1}'}\n"
+            "data: ['${art:llama:v1}', '${art:llama:v1,version}']\n"
+        )
+        around = surroundings.of(None, kind="tasks", run={}, dry_run=dry_run)
+        made = around.compose(tmp_path / "run.yaml", [])
+        return around.settled(made, execution, dry_run=dry_run).data
+
+    return compose
+
+
+def test_containers_see_artifacts_where_they_lie(artifact: Callable[..., dict[str, Any]]) -> None:
+    for dry_run in (False, True):
+        data = artifact(Execution(), dry_run=dry_run)
+        path = data["data"][0]
+        assert Path(path).is_dir()
+        assert data["execution"]["mounts"] == ["/own:/own", f"{path}:{path}:ro"]
+        assert data["deployment"]["mounts"] == [f"{path}:{path}:ro"]
+    plain = artifact(Execution(type="process"))
+    assert "mounts" not in plain["deployment"]
+
+
+def test_what_is_mounted_already_is_not_mounted_again(
+    artifact: Callable[..., dict[str, Any]], tmp_path: Path
+) -> None:
+    data = artifact(Execution(), toml=f'[artifacts]\nroot = "{tmp_path}/own"\n')
+    assert len(data["execution"]["mounts"]) == 2
+    (tmp_path / "run.yaml").unlink()
+    own = compose_plainly(tmp_path, f"{tmp_path}:{tmp_path}")
+    assert own == [f"{tmp_path}:{tmp_path}"]
+
+
+def compose_plainly(folder: Path, mount: str) -> list[str]:
+    (folder / "run.yaml").write_text(f"execution: {{mounts: ['{mount}']}}\ndata: '${{art:llama}}'\n")
+    around = surroundings.of(None, kind="tasks", run={})
+    made = around.compose(folder / "run.yaml", [])
+    found: list[str] = around.settled(made, Execution(), dry_run=False).data["execution"]["mounts"]
+    return found
+
+
+def test_an_artifact_of_this_machine_is_of_no_use_elsewhere(
+    artifact: Callable[..., dict[str, Any]],
+) -> None:
+    with pytest.raises(Refused, match=r"lies on this machine, and jobs run on another\n.*\[artifacts\] root"):
+        artifact(Elsewhere())
+    assert artifact(Elsewhere(), toml='[artifacts]\nroot = "shared"\n')["data"][1] == "v1"
 
 
 def test_other_machines_need_a_shared_folder(

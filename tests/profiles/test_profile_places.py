@@ -56,7 +56,6 @@ executor = "docker"
 image = "IMAGE"
 execution.network = "none"
 env = { PLACE = "docker" }
-mounts = ["ROOT/artifacts:ROOT/artifacts:ro"]
 [wandb]
 project = "scores"
 api_key_name = "MY_WANDB"
@@ -78,7 +77,7 @@ def profile(
     contained = request.param == "box"
     image = request.getfixturevalue("harness_image")(HARNESSES / "quickcheck") if contained else "none"
     folder = project("")
-    project(ENV.replace("IMAGE", image).replace("ROOT", str(folder)))
+    project(ENV.replace("IMAGE", image))
     repository = tmp_path / "questions.git"
     repository.mkdir()
     (repository / "one.txt").write_text("what?\n")
