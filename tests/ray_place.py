@@ -36,7 +36,7 @@ def shared_root(shared: Shared) -> Path:
 
 def place_on(head: RayHead, root: Path, **settings: Any) -> Place:
     root.mkdir(parents=True, exist_ok=True)
-    given = {"dashboard_url": head.url, "shared_dir": str(root), "runtime": "none", **settings}
+    given = {"dashboard_url": head.url, "shared_dir": str(root), "storage_delay": 5.0, **settings}
     given = {name: value for name, value in given.items() if value is not None}
 
     def lost(handle: JobHandle) -> None:

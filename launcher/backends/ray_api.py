@@ -14,6 +14,7 @@ import os
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any, TypeVar
 from urllib.parse import quote
@@ -151,9 +152,10 @@ class Cluster:
         where no answer came."""
         import requests  # noqa: PLC0415 # only where a cluster is asked
 
+        session = _session()
         token = find_token(os.environ, self.token_name)
         try:
-            answer = requests.request(
+            answer = session.request(
                 method,
                 self.url + path,
                 timeout=(min(self.timeout, 10.0), self.timeout),
@@ -202,6 +204,14 @@ class _Bearer:
         if self.token is not None:
             request.headers["Authorization"] = f"Bearer {self.token}"
         return request
+
+
+@cache
+def _session() -> Any:
+    """One for all requests of this process: a connection is opened once."""
+    import requests  # noqa: PLC0415
+
+    return requests.Session()
 
 
 def find_token(environ: Mapping[str, str], name: str | None = None) -> str | None:

@@ -76,7 +76,7 @@ copy() {
 while [ ! -e "$state/code" ]; do
   # Ray's process for the job is gone, or the launcher has left a word beside it.
   lives "$PPID" && [ ! -e @stop@ ] || asked=1
-  [ "$((beat % 20))" -ne 0 ] || : >@alive@
+  [ "$((beat % 10))" -ne 0 ] || : >@alive@
   beat=$((beat + 1))
   [ -n "$holder" ] || { [ -s "$state/holder" ] && read -r holder <"$state/holder"; }
   if [ -n "$asked" ] && [ -z "$passed" ] && [ -n "$holder" ]; then

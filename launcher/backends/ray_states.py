@@ -38,8 +38,8 @@ ERRORS: Mapping[str, str] = MappingProxyType(
         "JOB_ENTRYPOINT_COMMAND_START_ERROR": "Ray could not start its command",
     }
 )
-# Seconds that a job whose Ray is gone has to say how it ended: its own time for a checkpoint, and a bit.
-PATIENCE = 12.0
+# Seconds in which a job whose Ray is gone ends by itself.
+ENDING = 12.0
 _REASON = 300  # characters
 
 
@@ -122,7 +122,8 @@ def _still_ending(handle: JobHandle, at: float) -> bool:
     if sign != {name: noted.get(name) for name in sign}:
         noted = {**sign, "since": time.time()}
         files.write_json(folder / GONE, noted)
-    return bool(at - float(noted["since"]) < PATIENCE)
+    delay = handle.settings.get("storage_delay")
+    return bool(at - float(noted["since"]) < (ENDING if delay is None else float(delay)))
 
 
 def _changed(file: Path) -> int:

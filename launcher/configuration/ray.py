@@ -48,6 +48,7 @@ class RayExecution(Execution):
     runtime: Literal["none", "docker", "podman"] = "none"
     shared_dir: Annotated[str, Field(pattern="^/")] | None = None
     shared_dir_here: Annotated[str, Field(pattern="^/")] | None = None
+    storage_delay: Annotated[float, Field(ge=5)] = 60.0
     node_dir: Annotated[str, Field(pattern="^/")] = OWN_DISK
     results_limit: Size = 32 << 20
     working_dir: str | None = None

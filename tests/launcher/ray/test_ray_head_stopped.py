@@ -29,7 +29,7 @@ def test_quickcheck_goes_on_after_the_head_was_killed(
 ) -> None:
     head = own_ray_heads(None)
     place = place_on(head, shared_root(shared))
-    with standin(tmp_path, "--latency", "0.3") as url:
+    with standin(tmp_path, "--latency", "0.8") as url:
         data = {
             "execution": place.configuration(),
             "target": {"api_endpoint": {"model_id": "stand-in", "url": url}},
