@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import secrets
+import signal
 import socket
 import subprocess
 from collections.abc import Callable, Mapping, Sequence
@@ -38,8 +39,8 @@ SlurmctldHost={host}(127.0.0.1)
 SlurmctldPort={ctld_port}
 SlurmUser=root
 SlurmdUser=root
-# A job that is queued again waits for as long as the credential of its last start holds.
-AuthInfo=socket={munge},cred_expire=3
+# A job that is queued again waits as long as the credential of its last start holds: 5 s at least.
+AuthInfo=socket={munge},cred_expire=5
 StateSaveLocation={folder}/state
 SlurmdSpoolDir={folder}/spool-%n
 SlurmctldPidFile={folder}/slurmctld.pid
@@ -91,6 +92,18 @@ StorageLoc=slurm
 """
 
 
+# A node is a process namespace: its jobs end with it, and none outlives the test run. The first shell passes
+# the end on, which unshare by itself would not; the inner one collects what has ended.
+_MACHINE = """
+pid=$1
+shift
+unshare --pid --fork --kill-child --mount-proc sh -c '"$@" & wait "$!"' sh "$@" &
+echo "$!" >"$pid"
+trap 'kill -KILL "$!"' TERM
+wait "$!"
+"""
+
+
 @dataclass(frozen=True, slots=True)
 class Slurm:
     """`conf` is what SLURM_CONF takes; `slurm.run("sinfo")` gives what a command printed. `sql` is the
@@ -123,14 +136,18 @@ class Slurm:
         """The node's daemon, beside those of the others."""
         folder = self.conf.parent.parent / f"slurm-{name}"
         folder.mkdir(exist_ok=True)
-        return _daemon(folder, self.owner, ["slurmd", "-D", "-N", name], self.environ)
+        daemon = program("slurmd")
+        assert daemon is not None, "the cluster has it"
+        command = ["sh", "-c", _MACHINE, "sh", str(folder / "machine.pid"), str(daemon), "-D", "-N", name]
+        return _daemon(folder, self.owner, command, self.environ)
 
     def is_idle(self, node: str) -> bool:
         return set(self.run("sinfo", "-h", "-N", "-n", node, "-o", "%T").split()) == {"idle"}
 
-    def node_daemon(self, name: str) -> int:
-        """Its process id."""
-        return int((self.conf.parent / f"slurmd-{name}.pid").read_text())
+    def kill_node(self, name: str) -> None:
+        """Everything on it ends at once, as when its power fails."""
+        machine = int((self.conf.parent.parent / f"slurm-{name}" / "machine.pid").read_text())
+        os.kill(machine, signal.SIGKILL)
 
     def forget(self, job: str) -> None:
         """Takes a job that has ended out of the accounting database."""

@@ -45,15 +45,20 @@ class Sshd:
         """Type and key, as a known_hosts file has them behind the host's name."""
         return " ".join(self.host_key.with_suffix(".pub").read_text().split()[:2])
 
-    def introduce(self, home: Path, name: str = "cluster") -> None:
-        """Lets who lives in `home` reach the server as `name`, by a configuration such as a user has."""
-        folder = home / ".ssh"
+    def introduce(
+        self, home: Path, name: str = "cluster", *, port: int | None = None, more: str = ""
+    ) -> None:
+        """Lets who lives in `home` reach the server as `name`, by a configuration such as a user has; on
+        another port, where something stands in between. `more` are further lines of it."""
+        folder, port = home / ".ssh", port or self.port
         folder.mkdir(mode=0o700, exist_ok=True)
-        (folder / "known_hosts").write_text(f"[127.0.0.1]:{self.port} {self.public_host_key}\n")
-        (folder / "config").write_text(
-            f"Host {name}\n  HostName 127.0.0.1\n  Port {self.port}\n  User {self.user}\n"
-            f"  IdentityFile {self.key}\n"
-        )
+        with (folder / "known_hosts").open("a") as file:
+            file.write(f"[127.0.0.1]:{port} {self.public_host_key}\n")
+        with (folder / "config").open("a") as file:
+            file.write(
+                f"Host {name}\n  HostName 127.0.0.1\n  Port {port}\n  User {self.user}\n"
+                f"  IdentityFile {self.key}\n{more}"
+            )
 
 
 def start_sshd(shared: Shared, folder: Path) -> dict[str, Any]:
