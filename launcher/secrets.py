@@ -15,7 +15,7 @@ from launcher.jobs import RunPlan, SecretName
 
 NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 # Names whose values are secrets, as people name them.
-SECRET_NAME = re.compile(r"(?:^|_)(?:API)?(?:KEY|TOKEN|SECRET|PASSWORD|PASSWD|CREDENTIALS?)$", re.IGNORECASE)
+SECRET_NAME = re.compile(r"(?:(?:^|_)KEY|APIKEY|TOKEN|SECRET|PASSWORD|PASSWD|CREDENTIALS?)$", re.IGNORECASE)
 REDACTED = "[redacted]"
 
 

@@ -177,8 +177,17 @@ def test_variables_of_this_machine(yaml: Yaml) -> None:
     )
 
 
+@pytest.mark.parametrize(
+    "name", ["MONKEY", "TOKENIZERS_PARALLELISM", "MAX_TOKENS", "KEYBOARD", "AWS_ACCESS_KEY_ID"]
+)
+def test_what_only_sounds_like_a_secret(name: str, yaml: Yaml) -> None:
+    assert resolved(yaml, f"a: ${{env:{name}}}", environ={name: "v"}).data == {"a": "v"}
+
+
 @pytest.mark.parametrize("way", ["env", "oc.env"])
-@pytest.mark.parametrize("name", ["BOUND", "HF_TOKEN", "openai_api_key", "AWS_SECRET", "DB_PASSWORD"])
+@pytest.mark.parametrize(
+    "name", ["BOUND", "HF_TOKEN", "openai_api_key", "MYAPIKEY", "AWS_SECRET", "PGPASSWORD"]
+)
 def test_a_secret_is_not_written_into_a_configuration(way: str, name: str, yaml: Yaml) -> None:
     with pytest.raises(Refused) as caught:
         resolved(
