@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import IO, Any
 
 from catalog.errors import UsageError
+from launcher.artifacts.names import SCHEME
 from launcher.run_directory import write_bytes
 
 CHUNK = 4 << 20
@@ -29,6 +30,8 @@ class Store:
     def __init__(self, url: str, options: Mapping[str, Any] | None = None) -> None:
         from fsspec.core import url_to_fs  # noqa: PLC0415 # heavy, and only artifacts need it
 
+        if url.startswith(SCHEME):
+            raise UsageError(f"not a place for artifacts: {url!r} is read from such a place")
         try:
             self.fs, self.root = url_to_fs(url, **(options or {}))
         except ImportError as error:

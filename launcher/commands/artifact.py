@@ -52,7 +52,7 @@ def ls(*, name: str | None, as_json: bool) -> None:
 
 
 @click.command()
-@click.argument("artifact", metavar="NAME[:VERSION]")
+@click.argument("artifact", metavar=_REF)
 @json_option
 def show(*, artifact: str, as_json: bool) -> None:
     """Show a version of an artifact: its files and where it came from.
@@ -68,10 +68,12 @@ def show(*, artifact: str, as_json: bool) -> None:
     from catalog.tables import Column, table  # noqa: PLC0415
     from launcher.artifacts.names import ArtifactRef  # noqa: PLC0415
 
-    registry = _registry()
-    version = registry.find(ArtifactRef.parse(artifact))
+    registry, ref = _registry(), ArtifactRef.parse(artifact)
+    version = registry.find(ref)
+    shown = {path: version.files[path] for path in version.below(ref.path).values()}
     if as_json:
-        print_json(_data(registry, version, files=True))
+        files = {path: {"checksum": file.checksum, "size": file.size} for path, file in shown.items()}
+        print_json({**_data(registry, version), "files": files})
         return
     fields = {
         **_data(registry, version),
@@ -83,8 +85,7 @@ def show(*, artifact: str, as_json: bool) -> None:
             out(f"{key:12} {one_line(str(value))}")
     out()
     rows = [
-        (path, bytes_text(file.size), file.checksum.partition(":")[2][:16])
-        for path, file in version.files.items()
+        (path, bytes_text(file.size), file.checksum.partition(":")[2][:16]) for path, file in shown.items()
     ]
     out(
         table(
@@ -197,7 +198,7 @@ def _say(registry: Artifacts, version: Version, as_json: bool) -> None:
     note(f"in {registry.address(version)}; name it in a configuration as ${{art:{version}}}")
 
 
-def _data(registry: Artifacts, version: Version, *, files: bool = False) -> dict[str, Any]:
+def _data(registry: Artifacts, version: Version) -> dict[str, Any]:
     data: dict[str, Any] = {
         "name": version.name,
         "version": f"v{version.number}",
@@ -210,11 +211,6 @@ def _data(registry: Artifacts, version: Version, *, files: bool = False) -> dict
         "description": version.description,
         "at": registry.address(version),
     }
-    if files:
-        listed = {
-            path: {"checksum": file.checksum, "size": file.size} for path, file in version.files.items()
-        }
-        data["files"] = listed
     return data
 
 

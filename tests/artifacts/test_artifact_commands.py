@@ -36,6 +36,7 @@ def test_publishing_showing_and_fetching(registry: Registry, model: Path, tmp_pa
     for line in ("version      v1", "type         weights", "aliases      best", "description  first"):
         assert line in shown
     assert "shards/1.bin   10.2 kB" in shown
+    assert "config.json" not in evaldock("show", "llama/shards").stdout
     assert evaldock("get", "llama:best", str(tmp_path / "got")).stdout == f"llama:v1 is in {tmp_path}/got\n"
     assert (tmp_path / "got" / "config.json").exists()
 

@@ -248,9 +248,10 @@ def test_a_description_that_is_none_is_said_to_be_damaged(registry: Registry, mo
         find(registry, "llama")
 
 
-def test_places_that_can_not_be_one() -> None:
-    with pytest.raises(UsageError, match="not a place for artifacts: 'odd://x'"):
-        Store("odd://x")
+@pytest.mark.parametrize("place", ["odd://x", "art://llama"])
+def test_places_that_can_not_be_one(place: str) -> None:
+    with pytest.raises(UsageError, match=f"not a place for artifacts: '{place}'"):
+        Store(place)
 
 
 def test_a_place_whose_library_is_missing(monkeypatch: pytest.MonkeyPatch) -> None:
