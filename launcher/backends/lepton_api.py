@@ -226,7 +226,8 @@ def _errors(what: str, *, gone: bool = False) -> Iterator[None]:
         raise _answered(404, what, "") from None
     except requests.exceptions.ConnectionError as error:
         # Not even a connection: nobody has heard of it.
-        kind = NotSent if "NewConnectionError" in str(error) else Unreachable
+        never = any(word in str(error) for word in ("NewConnectionError", "NameResolutionError"))
+        kind = NotSent if never else Unreachable
         raise kind(
             f"Lepton can't be reached: {_host(error)}", hint="is LEPTON_WORKSPACE_URL right?"
         ) from None

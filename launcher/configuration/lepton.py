@@ -128,6 +128,11 @@ class Lepton(Execution):
             for job in jobs
             if max(self.num_replicas, job.resources.nodes) > 1 and not job.on_every_node
         ]
+        problems += [
+            f"{job.task}: a deployment serves the model of tasks, and Lepton starts none beside a recipe"
+            for job in jobs
+            if job.deployment and job.endpoint.served_by is None
+        ]
         servers = [job.deployment for job in jobs[:1] if job.deployment]
         if any(server.mounts for server in servers):
             problems.append(

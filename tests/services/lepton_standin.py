@@ -2,7 +2,7 @@
 
 It keeps what the client relies on: authentication, the paths and words of API v2, the states that jobs and
 endpoints go through, logs that are followed while a replica runs, names that may occur twice. Jobs and
-endpoints really run, as processes of this machine (`lepton_containers`). Each test has a workspace of its
+endpoints really run, as processes of this machine (`lepton_workspace`). Each test has a workspace of its
 own, made through `/control`, where requests are counted and faults are ordered.
 """
 
@@ -13,13 +13,10 @@ import http.client
 import json
 import secrets
 import signal
-import socket
 import sys
 import threading
 import time
-from collections import Counter
 from collections.abc import Callable
-from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
@@ -27,9 +24,9 @@ from urllib.parse import parse_qs, urlsplit
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 from services.lepton_containers import Container
+from services.lepton_workspace import Endpoint, Job, Workspace
 
 BASE = "/api/v2/workspaces/"
-ENDED = ("Completed", "Failed", "Stopped", "Deleted")
 MAX_NAME = 36
 
 
@@ -39,123 +36,6 @@ class Answer(Exception):
     def __init__(self, status: int, message: str) -> None:
         super().__init__(message)
         self.status = status
-
-
-@dataclass(slots=True)
-class Job:
-    """`held` keeps it where it is; `forced` is a state that nothing of it explains."""
-
-    body: dict[str, Any]
-    state: str = "Queueing"
-    replicas: list[Container] = field(default_factory=list)
-    events: list[str] = field(default_factory=list)
-    forced: str | None = None
-
-    def data(self) -> dict[str, Any]:
-        return {
-            **self.body,
-            "status": {"job_name": self.body["metadata"]["name"], "state": self.forced or self.state},
-        }
-
-
-@dataclass(slots=True)
-class Endpoint:
-    body: dict[str, Any]
-    port: int
-    state: str = "Starting"
-    container: Container | None = None
-
-
-@dataclass(slots=True)
-class Workspace:
-    """`settings`: token, secrets, shapes, node_groups, unique_names, new_api, hold (jobs stay queued), path
-    (folders of programs that images hold)."""
-
-    name: str
-    folder: Path
-    settings: dict[str, Any]
-    jobs: dict[str, Job] = field(default_factory=dict)
-    endpoints: dict[str, Endpoint] = field(default_factory=dict)
-    counted: Counter[str] = field(default_factory=Counter)
-    faults: list[dict[str, Any]] = field(default_factory=list)
-    lock: threading.RLock = field(default_factory=threading.RLock)
-
-    def start(self, job: Job) -> None:
-        """Through its states, as far as the workspace lets it come."""
-        spec, identity = job.body["spec"], job.body["metadata"]["id"]
-        wanted = (spec.get("affinity") or {}).get("allowed_dedicated_node_groups") or []
-        if self.settings.get("hold") or not set(wanted) <= set(self.settings["node_groups"]):
-            job.events.append("NoCapacity")
-            return
-        job.state = "Starting"
-        try:
-            environ = self.environ(spec)
-        except KeyError:
-            job.events.append("CreateContainerConfigError")
-            return
-        total = spec.get("completions", 1)
-        for index in range(total):
-            own = {"LEPTON_JOB_NAME": identity, "LEPTON_JOB_WORKER_INDEX": str(index)}
-            own |= {"LEPTON_JOB_TOTAL_WORKERS": str(total), "LEPTON_JOB_WORKER_PREFIX": "worker"}
-            own["LEPTON_SUBDOMAIN"] = "jobs"
-            job.replicas.append(self.container(f"{identity}-{index}", spec, {**environ, **own}))
-        job.state = "Running"
-        threading.Thread(target=self.watch, args=(job,), daemon=True).start()
-
-    def watch(self, job: Job) -> None:
-        for replica in job.replicas:
-            replica.gone.wait()
-            if replica.code and job.state == "Running":
-                for other in job.replicas:
-                    other.stop()
-        with self.lock:
-            if job.state in ("Stopping", "Deleting"):
-                job.state = "Stopped" if job.state == "Stopping" else "Deleted"
-            else:
-                job.state = "Failed" if any(replica.code for replica in job.replicas) else "Completed"
-
-    def environ(self, spec: dict[str, Any]) -> dict[str, str]:
-        made = {}
-        for variable in spec.get("envs") or []:
-            source = (variable.get("value_from") or {}).get("secret_name_ref")
-            made[variable["name"]] = self.settings["secrets"][source] if source else variable["value"]
-        return made
-
-    def container(self, name: str, spec: dict[str, Any], environ: dict[str, str]) -> Container:
-        mounts = {m["mount_path"]: self.volume(m["from"], m["path"]) for m in spec.get("mounts") or []}
-        folder = self.folder / "containers" / f"{name}-{secrets.token_hex(3)}"
-        path = [
-            *self.settings.get("path", ()),
-            str(Path(sys.executable).parent),
-            "/usr/local/bin:/usr/bin:/bin",
-        ]
-        whole = {"PATH": ":".join(path), **environ}
-        return Container(name, spec["container"]["command"], whole, folder, mounts)
-
-    def volume(self, source: str, path: str) -> Path:
-        return self.folder / "volumes" / source / path.strip("/")
-
-    def stop(self, job: Job, state: str = "Stopping") -> None:
-        with self.lock:
-            if job.state in ENDED:
-                return
-            if not job.replicas:
-                job.state = "Stopped" if state == "Stopping" else "Deleted"
-                return
-            job.state = state
-        for replica in job.replicas:
-            replica.stop()
-
-    def serve(self, endpoint: Endpoint) -> None:
-        """Ready when its port answers, as Lepton's own check has it."""
-        assert endpoint.container is not None
-        while endpoint.state in ("Starting", "Error"):
-            if endpoint.container.gone.is_set():
-                endpoint.state = "Error"
-                return
-            with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", endpoint.port), 1):
-                endpoint.state = "Ready"
-            time.sleep(0.05)
 
 
 class Server(ThreadingHTTPServer):

@@ -22,7 +22,7 @@ from launcher.backends import lepton_api, lepton_job
 from launcher.backends.protocol import NotSent
 from launcher.database import Database
 from launcher.jobs import JobHandle, LogChunk, RunPlan, SecretName, State
-from launcher.supervisor import resume
+from launcher.supervisor import request_stop, resume, tick
 from lepton_place import lepton_place
 from planned_runs import plan
 from services.lepton import Lepton
@@ -329,6 +329,19 @@ def test_a_job_that_waits_for_a_node_group_is_queued_and_cancelled(
     assert (answer.state, answer.reason) == (State.CANCELLED, "stopped on request")
     place.backend.collect(handle, here(run))
     assert not (here(run) / "artifacts" / "ran").exists()
+
+
+def test_a_job_whose_log_goes_with_its_end_is_cancelled_all_the_same(
+    place: Place, lepton: Lepton, tmp_path: Path, database: Database
+) -> None:
+    lepton.change(settings={"stopped_forgets": True})
+    run = place.run(tmp_path, WAITS)
+    database.record(run)
+    tick(database, run.run_id, {})
+    wait_for(there(run) / "artifacts" / "ready")
+    request_stop(database, run.run_id)
+    (row,) = supervise(database, run)
+    assert (row.state, row.reason) == (State.CANCELLED, "stopped on request")
 
 
 def test_storage_that_both_sides_see_needs_no_log(seen: Place, tmp_path: Path, database: Database) -> None:
