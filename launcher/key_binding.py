@@ -25,7 +25,8 @@ _URL = re.compile(
     r"(?P<path>/[A-Za-z0-9._~!$&'()*+,;=:@%/-]*)?"
     r"(?P<query>\?[A-Za-z0-9._~!$&'()*+,;=:@%/?-]*)?"
 )
-_VAGUE = re.compile(r"%(?:2e|2f|5c|00)|//", re.IGNORECASE)
+# Encoded dots, slashes, backslashes, semicolons, percent signs and control characters; empty segments.
+_VAGUE = re.compile(r"%(?:2e|2f|5c|3b|25|[01][0-9a-f]|7f)|//", re.IGNORECASE)
 _PERCENT = re.compile(r"%(?![0-9A-Fa-f]{2})")
 _USER = re.compile(r"(?<=://)[^/?#@]*@")
 
@@ -57,7 +58,9 @@ def address(url: str) -> Address:
     if not 0 < port < 65536:
         raise UsageError(f"there is no port {port}")
     path = match["path"] or ""
-    if _VAGUE.search(path) or _PERCENT.search(path) or {".", ".."} & set(path.split("/")):
+    # Some servers cut `;…` off a segment before they go by it.
+    dots = {".", ".."} & {segment.partition(";")[0] for segment in path.split("/")}
+    if dots or _VAGUE.search(path) or _PERCENT.search(path):
         raise UsageError("its path has dot segments, empty segments or encoded slashes")
     return Address(scheme, match["host"].lower(), port, path.rstrip("/"))
 
