@@ -63,7 +63,7 @@ def build(
             attempt,
             # A package lies in the cluster's memory, where everybody who reaches the API can read it.
             secrets if shared(run) and not forwarded else {},
-            runtime=settings.get("runtime", "none"),
+            runtime=settings.get("container_runtime", "none"),
             root=root(run),
         )
     )

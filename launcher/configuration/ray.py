@@ -45,7 +45,7 @@ class RayExecution(Execution):
     endpoint: str | None = None
     precreated_cluster: bool = True
     token_name: Annotated[str, Field(pattern=r"^[A-Za-z_][A-Za-z0-9_]*$")] | None = None
-    runtime: Literal["none", "docker", "podman"] = "none"
+    container_runtime: Literal["none", "docker", "podman", "apptainer"] = "none"
     shared_dir: Annotated[str, Field(pattern="^/")] | None = None
     shared_dir_here: Annotated[str, Field(pattern="^/")] | None = None
     storage_delay: Annotated[float, Field(ge=5)] = 60.0
@@ -69,13 +69,11 @@ class RayExecution(Execution):
             raise ValueError("dashboard_url is not set (http://HEAD:8265), nor an endpoint it follows from")
         if self.shared_dir_here and not self.shared_dir:
             raise ValueError("shared_dir_here says where this machine sees shared_dir, which is not set")
-        if self.runtime == "none":
+        if self.container_runtime == "none":
             for name in _NOT_ON_RAY:
                 if getattr(self, name):
-                    raise ValueError(
-                        f"{name} means nothing without containers; set runtime: docker or podman"
-                    )
-        if self.runtime != "none" and self.working_dir:
+                    raise ValueError(f"{name} means nothing without containers; set container_runtime")
+        if self.container_runtime != "none" and self.working_dir:
             raise ValueError("working_dir means nothing in containers: Ray gives it to what runs on the node")
         if self.gpus == "all":
             raise ValueError("gpus: a Ray job asks for a number of GPUs")
@@ -83,7 +81,7 @@ class RayExecution(Execution):
 
     @property
     def contained(self) -> bool:
-        return self.runtime != "none"
+        return self.container_runtime != "none"
 
     @property
     def remote(self) -> str | None:

@@ -34,6 +34,7 @@ from launcher.jobs import RunPlan, SecretName, State
 from launcher.supervisor import request_stop, tick
 from planned_runs import plan
 from ray_place import place_on, ray_place, signal_all
+from services.engine import Engine
 from services.ray_head import RayHead
 from standins import standin
 
@@ -275,3 +276,23 @@ def test_a_run_is_followed_from_its_records(shared_place: Place, tmp_path: Path,
     assert (first["event"], first["dashboard_url"]) == ("submitted", run.settings["dashboard_url"])
     assert (second["event"], second["status"], second["exit_code"]) == ("terminal", "FAILED", 4)
     assert last_line(run) == f"evaldock: evaldock-{row.key}-1 is FAILED, exit code 4"
+
+
+def test_a_container_on_the_node(
+    ray_head: RayHead, docker_engine: Engine, whole_busybox: str, request: pytest.FixtureRequest
+) -> None:
+    """The node's engine runs the image by digest; a job's own variables say where the engine is."""
+    place = replace(ray_place(request, container_runtime="docker"), image=whole_busybox, contained=True)
+    folder: Path = request.getfixturevalue("tmp_path")
+    run = place.run(folder, "ls / >{out}/root; echo $GIVEN; touch {out}/ready; sleep 600 & wait")
+    run = changed(run, env={"DOCKER_HOST": docker_engine.host, "GIVEN": "1"}, network="none")
+    handle = place.submit(run)
+    wait_for(artifacts(handle) / "ready")
+    named = f"label=evaldock.key={handle.key}"
+    assert docker_engine.run("ps", "-q", "--filter", named)
+    assert {"job", "results"} <= set((artifacts(handle) / "root").read_text().split())
+    place.backend.cancel(handle)
+    assert ended(place, handle).state is State.CANCELLED
+    place.collect(run, handle)
+    assert (here(run) / "logs" / "job.log").read_text() == "1\n"
+    assert not docker_engine.run("ps", "--all", "-q", "--filter", named)

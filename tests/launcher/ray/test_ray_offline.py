@@ -30,7 +30,7 @@ SHAPES: Mapping[str, Mapping[str, Any]] = {
         "preflight": {"enabled": True, "min_cluster_resources": {"cpu": 1}},
     },
     "in containers": {
-        "backend": {"name": "ray", "dashboard_url": "http://192.0.2.1:8265", "runtime": "docker"}
+        "backend": {"name": "ray", "dashboard_url": "http://192.0.2.1:8265", "container_runtime": "docker"}
     },
     "with a folder": {
         "backend": {"name": "ray", "dashboard_url": "http://192.0.2.1:8265", "working_dir": "."}

@@ -135,7 +135,7 @@ def test_the_same_files_make_the_same_package() -> None:
 
 def test_a_folder_s_name_is_quoted_in_the_entry_point() -> None:
     odd = "/mnt/sh ared'$(x)"
-    run = planned({**SHARED, "shared_dir": odd, "runtime": "docker"})
+    run = planned({**SHARED, "shared_dir": odd, "container_runtime": "docker"})
     entry = build(run, run.jobs[0], 1, {}).request["entrypoint"]
     assert shlex.split(entry) == ["exec", "sh", f"{odd}/{run.run_id}/{run.jobs[0].directory}/ray.sh"]
 
