@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from launcher import deployments
 from launcher.configuration import docker_flags
 from launcher.configuration.model import Execution
 from launcher.jobs import Mount, Resources
+
+DEFAULT_OUTPUT = "evaldock-runs"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -21,6 +24,13 @@ class Reading:
     mounts: tuple[Mount, ...]
     problems: tuple[str, ...] = ()
     warnings: tuple[str, ...] = ()
+
+
+def run_folder(identity: str, parent: Path | None, execution: Execution) -> Path:
+    """The run's folder on this machine: below `parent`, else where the configuration has it, else in the
+    working folder. On another machine `execution.output_dir` is that one's."""
+    own = None if execution.remote else execution.output_dir
+    return (parent or Path(own or DEFAULT_OUTPUT)).resolve() / identity
 
 
 def read_execution(execution: Execution) -> Reading:

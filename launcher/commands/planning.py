@@ -14,10 +14,9 @@ from catalog.opening import open_catalog
 from launcher import run_id, surroundings
 from launcher.configuration.compose import Layer, find
 from launcher.configuration.model import validate
+from launcher.execution_settings import run_folder
 from launcher.override_limits import check_overrides
 from launcher.planning import Planned, plan_run
-
-DEFAULT_OUTPUT = Path("evaldock-runs")
 
 
 def plan(
@@ -46,14 +45,12 @@ def plan(
     if settled is not composed:
         config = validate(settled)
     catalog = verified_catalog(catalog_dir)
-    own = None if config.execution.remote else config.execution.output_dir
-    parent = output_dir or Path(own or DEFAULT_OUTPUT)
     planned = plan_run(
         catalog,
         config,
         environ=os.environ,
         run_id=identity,
-        directory=parent.resolve() / identity,
+        directory=run_folder(identity, output_dir, config.execution),
         keys=around.keys,
     )
     return replace(planned, config=settled.data)

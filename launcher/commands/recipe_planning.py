@@ -11,9 +11,10 @@ from typing import Any
 from catalog.console import note, warn
 from catalog.errors import InvalidInput, UsageError
 from launcher import run_id, surroundings
-from launcher.commands.planning import DEFAULT_OUTPUT, verified_catalog
+from launcher.commands.planning import verified_catalog
 from launcher.configuration.compose import Layer, find
 from launcher.configuration.model import RunConfig, validate
+from launcher.execution_settings import run_folder
 from launcher.packaging import CodeTree
 from launcher.planning import Planned, plan_run
 from launcher.recipes import piping
@@ -40,9 +41,9 @@ class Asked:
     run_id: str
 
     @property
-    def directory(self) -> Path:
-        parent: Path = self.options["output_dir"] or DEFAULT_OUTPUT
-        return parent.resolve() / self.run_id
+    def parent(self) -> Path | None:
+        found: Path | None = self.options["output_dir"]
+        return found
 
     @property
     def layers(self) -> list[Layer]:
@@ -101,7 +102,7 @@ def _plan_recipe(path: Path, config: str | None, asked: Asked) -> Planned:
         code=asked.options["code"],
         environ=os.environ,
         run_id=asked.run_id,
-        directory=asked.directory,
+        parent=asked.parent,
         dry_run=asked.dry_run,
     )
 
@@ -110,9 +111,7 @@ def _plan_pipeline(path: Path, asked: Asked) -> Planned:
     pipeline = read(path)
     own = Layer(f"{path}: execution", {"execution": pipeline.execution})
     steps = _Steps(pipeline, [own, *asked.layers], asked)
-    return plan_pipeline(
-        pipeline, asked.overrides, steps.plan, run_id=asked.run_id, directory=asked.directory
-    )
+    return plan_pipeline(pipeline, asked.overrides, steps.plan, run_id=asked.run_id, parent=asked.parent)
 
 
 def run_pipe(path: Path, overrides: Sequence[str], *, profile: str | None, options: Mapping[str, Any]) -> int:
@@ -132,13 +131,11 @@ def run_pipe(path: Path, overrides: Sequence[str], *, profile: str | None, optio
     own = Layer(f"{path}: execution", {"execution": pipeline.execution})
     steps = _Piped(pipeline, [own, here], asked)
     unlinked = replace(pipeline, steps=tuple(replace(step, needs=(), profile=None) for step in chain))
-    planned = plan_pipeline(
-        unlinked, asked.overrides, steps.plan, run_id=asked.run_id, directory=asked.directory
-    )
+    planned = plan_pipeline(unlinked, asked.overrides, steps.plan, run_id=asked.run_id, parent=asked.parent)
     for line in planned.warnings:
         warn(line)
     roots = [root_of(parse(step.recipe), options["code"]) for step in chain if step.recipe is not None]
-    return piping.run_pipe(planned.plan.jobs, roots, asked.directory, say=note)
+    return piping.run_pipe(planned.plan.jobs, roots, Path(planned.plan.directory), say=note)
 
 
 @dataclass(frozen=True, slots=True)
@@ -208,7 +205,7 @@ class _Steps:
             config,
             environ=os.environ,
             run_id=self.asked.run_id,
-            directory=self.asked.directory,
+            directory=run_folder(self.asked.run_id, self.asked.parent, config.execution),
             keys=around.keys,
             first=index,
         )

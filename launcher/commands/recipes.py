@@ -26,7 +26,9 @@ _PROSE = 100  # lines of text longer than this are hard to read
 @click.argument("folder", type=click.Path(path_type=Path), default=Path(), metavar="[DIR]")
 @json_option
 def recipes(*, folder: Path, as_json: bool) -> None:
-    """List recipes: scripts with a [tool.runspec] table, in DIR and below.
+    """List recipes: scripts that say how they are run, in DIR and below.
+
+    A recipe has a [tool.runspec] table in its inline metadata.
 
     \b
     Examples:
@@ -58,7 +60,9 @@ def recipes(*, folder: Path, as_json: bool) -> None:
 @click.argument("what", nargs=-1, metavar="[COMMAND... | RECIPE]")
 @json_option
 def help_command(*, what: tuple[str, ...], as_json: bool) -> None:
-    """Show the help of a command, or what a recipe is, takes and can be run with.
+    """Show the help of a command, or of a recipe.
+
+    Of a recipe: its documentation, its configurations, what can be overridden, and the profiles it can run in.
 
     \b
     Examples:

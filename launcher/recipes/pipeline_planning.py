@@ -14,6 +14,7 @@ from launcher.jobs import JobPlan, RunPlan
 from launcher.packaging import CodeTree
 from launcher.planning import Planned
 from launcher.recipes.pipelines import Pipeline, Step
+from launcher.recipes.planning import run_of
 
 # Settings of a run as a whole: its steps can't differ in them.
 _OF_THE_RUN = ("mode", "parallel", "retries", "on_failure", "deadline")
@@ -41,9 +42,9 @@ def placeholder(name: str) -> str:
 
 
 def plan_pipeline(
-    pipeline: Pipeline, overrides: Sequence[str], plan_step: Planner, *, run_id: str, directory: Path
+    pipeline: Pipeline, overrides: Sequence[str], plan_step: Planner, *, run_id: str, parent: Path | None
 ) -> Planned:
-    """`overrides` begin with a step's name, or with `execution` for all of them.
+    """`overrides` begin with a step's name, or with `execution` for all of them; `parent` as in `run_folder`.
 
     Raises UsageError and InvalidInput with what is wrong.
     """
@@ -54,23 +55,11 @@ def plan_pipeline(
         inputs = {steps[name].input_name: placeholder(name) for name in step.needs}
         planned[step.name] = plan_step(step, (*step.overrides, *given[step.name]), index, inputs)
     _check(planned)
-    first = next(iter(planned.values()))
-    execution = first.execution
     settings: dict[str, Any] = {}
     for one in planned.values():
         settings |= one.settings
-    run = RunPlan(
-        run_id=run_id,
-        backend=execution.backend,
-        directory=str(directory),
-        remote=f"{execution.remote.rstrip('/')}/{run_id}" if execution.remote else None,
-        jobs=(),
-        settings=settings,
-        parallel=execution.parallel or (len(planned) if execution.mode == "parallel" else 1),
-        retries=execution.retries,
-        on_failure=execution.on_failure,
-        deadline=execution.deadline,
-    )
+    execution = next(iter(planned.values())).execution
+    run = run_of([one.job for one in planned.values()], execution, settings, run_id=run_id, parent=parent)
     jobs = tuple(_linked(run, step, steps, planned) for step in pipeline.steps)
     trees = {tree.digest: tree for one in planned.values() for tree in one.code}
     return Planned(
@@ -156,7 +145,12 @@ def _check(planned: Mapping[str, StepPlan]) -> None:
                 f"{key} is {one.settings[key]!r:.60} for {first} and {other.settings[key]!r:.60} for {name}: "
                 "the jobs of a run share the backend's settings"
             )
-        if other.execution.remote != one.execution.remote:
-            problems.append(f"{first} and {name} would run below different folders")
+        if (other.execution.remote, other.execution.output_dir) != (
+            one.execution.remote,
+            one.execution.output_dir,
+        ):
+            problems.append(
+                f"{first} and {name} would run below different folders: say execution.output_dir once"
+            )
     if problems:
         raise InvalidInput("these steps can't be one run:", problems)

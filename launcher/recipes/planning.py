@@ -13,7 +13,7 @@ from catalog.normal_form import merge
 from catalog.references import ImageRef, Transport
 from launcher import deployments, key_binding, packaging
 from launcher.backends.protocol import MODULES
-from launcher.execution_settings import read_execution
+from launcher.execution_settings import read_execution, run_folder
 from launcher.jobs import Deployment, Endpoint, JobPlan, RunPlan
 from launcher.key_binding import NO_KEYS, Keys
 from launcher.packaging import CodeTree
@@ -25,6 +25,7 @@ from launcher.secrets import SECRET_NAME, Environment
 
 if TYPE_CHECKING:
     from launcher.configuration.compose import Layer
+    from launcher.configuration.model import Execution
     from launcher.surroundings import Surroundings
 
 # A recipe asks no model by itself.
@@ -57,34 +58,33 @@ def plan_recipe(
     code: str = "tree",
     environ: Mapping[str, str],
     run_id: str,
-    directory: Path,
+    parent: Path | None = None,
     dry_run: bool = False,
 ) -> Planned:
     """A run of one recipe. `config`, `around` and `layers` as in `compile_recipe`; `code` as in `code_of`;
-    `directory` is the run's, absolute.
+    `parent` as in `run_folder`.
 
     Raises InvalidInput with every problem, Refused with every key that would go where it is not bound to go.
     """
     compiled = compile_recipe(spec, config, overrides, around=around, layers=layers, dry_run=dry_run)
     job = plan_job(spec, compiled, code=code_of(spec, code), keys=around.keys, environ=environ, run_id=run_id)
-    plan = run_of([job.plan], compiled, job.settings, run_id=run_id, directory=directory)
+    plan = run_of([job.plan], compiled.how.execution, job.settings, run_id=run_id, parent=parent)
     return Planned(plan, job.warnings, job.code, compiled.whole)
 
 
 def run_of(
     jobs: Sequence[JobPlan],
-    compiled: Compiled,
+    execution: Execution,
     settings: Mapping[str, object],
     *,
     run_id: str,
-    directory: Path,
+    parent: Path | None,
 ) -> RunPlan:
-    execution = compiled.how.execution
     root = execution.remote
     return RunPlan(
         run_id=run_id,
         backend=execution.backend,
-        directory=str(directory),
+        directory=str(run_folder(run_id, parent, execution)),
         remote=f"{root.rstrip('/')}/{run_id}" if root else None,
         jobs=tuple(jobs),
         settings=settings,

@@ -119,7 +119,11 @@ def read_script(path: Path) -> str:
         with tokenize.open(path) as lines:
             return lines.read()
     except (FileNotFoundError, NotADirectoryError):
-        raise NotFound("no such recipe", place=str(path), hint="`evaldock ls recipes` lists them") from None
+        beside = [each.name for each in path.parent.glob("*.py")]
+        near = did_you_mean(path.name, beside)
+        raise NotFound(
+            f"no such recipe{near}", place=str(path), hint="`evaldock ls recipes` lists them"
+        ) from None
     except IsADirectoryError:
         raise NotFound(
             "a folder, not a recipe",

@@ -46,7 +46,7 @@ def planned(
         around=around,
         environ=environ,
         run_id="0123456789abcdef",
-        directory=Path("/runs/one"),
+        parent=Path("/runs"),
         dry_run=True,
     )
 
@@ -316,7 +316,7 @@ def test_what_is_shipped(recipe: Write, project: Path, tmp_path: Path) -> None:
     alone = tmp_path / "alone.py"
     alone.write_text(path.read_text())
     spec, around = parse(path), surroundings.of(None, kind="recipes", run={})
-    common: dict[str, Any] = {"around": around, "environ": {}, "run_id": "r", "directory": Path("/r")}
+    common: dict[str, Any] = {"around": around, "environ": {}, "run_id": "r"}
     (tree,) = plan_recipe(spec, code="script", **common).code
     assert [name for name, _ in tree.files] == ["recipe.py"]
     (tree,) = plan_recipe(spec, code=str(project / "sub"), **common).code
