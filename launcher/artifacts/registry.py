@@ -141,6 +141,9 @@ class Registry:
         """Where its files lie: a path, or a URL of the store."""
         return self.store.address(f"{version.folder}/{path}" if path else version.folder)
 
+    def shown(self, version: Version) -> str:
+        return self.address(version)
+
     def _numbers(self, name: str) -> set[int]:
         found = set()
         for each in self.store.names(check_name(name, "an artifact")):

@@ -97,7 +97,10 @@ class Artifacts(Protocol):
         """A file of a version; with `whole`, checked before its first byte."""
 
     def address(self, version: Version, path: str = "") -> str:
-        """Where it lies, for those who don't know registries: a path, or a URL."""
+        """Where it lies for those who don't know registries, a path or a URL. It may have to be fetched."""
+
+    def shown(self, version: Version) -> str:
+        """The same for people, without fetching anything."""
 
 
 def fetch(

@@ -115,6 +115,9 @@ class WandbRegistry:
                 waiting.rename(folder)
         return str(folder / path)
 
+    def shown(self, version: Version) -> str:
+        return f"{self.place}/{version}"
+
     def _download(self, version: Version, path: str, folder: Path) -> Path:
         """A file that is there already, and is what it should be, isn't fetched again."""
         try:

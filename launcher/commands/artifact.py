@@ -195,7 +195,7 @@ def _say(registry: Artifacts, version: Version, as_json: bool) -> None:
         return
     also = f" ({', '.join(version.aliases)})" if version.aliases else ""
     out(safe(f"{version}{also}"))
-    note(f"in {registry.address(version)}; name it in a configuration as ${{art:{version}}}")
+    note(f"in {registry.shown(version)}; name it in a configuration as ${{art:{version}}}")
 
 
 def _data(registry: Artifacts, version: Version) -> dict[str, Any]:
@@ -209,7 +209,7 @@ def _data(registry: Artifacts, version: Version) -> dict[str, Any]:
         "digest": version.digest,
         "made_by": version.made_by,
         "description": version.description,
-        "at": registry.address(version),
+        "at": registry.shown(version),
     }
     return data
 

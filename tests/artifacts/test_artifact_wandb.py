@@ -88,9 +88,10 @@ def test_missing_things_are_named(registry: Artifacts) -> None:
         registry.open(registry.find(ArtifactRef.parse("llama")), "x")
 
 
-def test_commands_read_and_do_not_write(registry: Artifacts, tmp_path: Path) -> None:
+def test_commands_read_and_do_not_write(project: Project) -> None:
     answer = CliRunner().invoke(root(), ["artifact", "ls", "--json"])
-    assert [each["version"] for each in json.loads(answer.stdout)] == ["v1"]
+    assert [each["at"] for each in json.loads(answer.stdout)] == [f"wandb://{ENTITY}/{PROJECT}/llama:v1"]
+    assert project.sent == 0
     with pytest.raises(Refused) as refused:
         open_to_publish()
     assert refused.value.hint == f"`wandb artifact put --name {ENTITY}/{PROJECT}/NAME PATH` publishes there"
