@@ -222,7 +222,12 @@ def _files(source: Path) -> Iterator[tuple[str, Path]]:
             path = Path(folder, name)
             if not path.is_file():
                 raise Refused(f"{path} is not a file")
-            yield path.relative_to(source).as_posix(), path
+            relative = path.relative_to(source).as_posix()
+            try:
+                relative.encode()
+            except UnicodeEncodeError:
+                raise Refused(f"{relative!r} is not a name in UTF-8", place=str(source)) from None
+            yield relative, path
         folders.sort()
     if not found:
         raise UsageError(f"nothing to publish: {source} holds no files")

@@ -11,7 +11,7 @@ from typing import IO, Protocol
 from catalog.errors import Refused
 from catalog.identity import canonical_sha256
 from catalog.nearest import did_you_mean
-from launcher.artifacts.names import ArtifactNotFound, ArtifactRef
+from launcher.artifacts.names import ArtifactDamaged, ArtifactNotFound, ArtifactRef
 from launcher.artifacts.store import CHUNK
 
 # Hears of bytes: so many done, so many in all.
@@ -42,6 +42,10 @@ class Version:
     digest: str = field(init=False)
 
     def __post_init__(self) -> None:
+        """Raises ArtifactDamaged for a file whose name leads out of it: a registry is many people's."""
+        for path in self.files:
+            if not path or "\0" in path or {"", ".", ".."} & set(path.split("/")):
+                raise ArtifactDamaged(f"{self} names a file that it can't hold: {path!r:.200}")
         checksums = {path: file.checksum for path, file in self.files.items()}
         object.__setattr__(self, "digest", canonical_sha256(checksums))
 

@@ -145,6 +145,9 @@ def test_what_can_not_be_published(registry: Registry, tmp_path: Path) -> None:
     (tmp_path / "linked" / "link").unlink()
     with pytest.raises(Refused, match="pipe is not a file"):
         registry.put("a", tmp_path / "linked")
+    Path(os.fsdecode(bytes(tmp_path) + b"/empty/\xff")).touch()
+    with pytest.raises(Refused, match="is not a name in UTF-8"):
+        registry.put("a", tmp_path / "empty")
     assert registry.names() == []
 
 
@@ -245,6 +248,17 @@ def test_a_description_that_is_none_is_said_to_be_damaged(registry: Registry, mo
     assert json.loads(description.read_text())["format"] == 1
     description.write_text(text)
     with pytest.raises(ArtifactDamaged, match="not an artifact's description"):
+        find(registry, "llama")
+
+
+@pytest.mark.parametrize("name", ["../x", "/etc/x", "a/../../x", "a//x", "./x", ""])
+def test_names_of_files_that_lead_out_of_a_version(registry: Registry, model: Path, name: str) -> None:
+    registry.put("llama", model)
+    description = Path(registry.store.path("llama/v1.json"))
+    described = json.loads(description.read_text())
+    described["files"][name] = described["files"].pop("config.json")
+    description.write_text(json.dumps(described))
+    with pytest.raises(ArtifactDamaged, match="names a file that it can't hold"):
         find(registry, "llama")
 
 
