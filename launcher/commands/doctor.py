@@ -48,9 +48,10 @@ def doctor(
     catalog_dir: Path | None,
     as_json: bool,
 ) -> int:
-    """Check that runs can work: this machine, the catalog, the configuration, the backend from end to end.
+    """Check that runs can work, and say what is missing.
 
-    Says what is missing and how to mend it. Starts no job.
+    Looks at this machine, the catalog, the configuration, and the backend from end to end; says how to mend
+    what is missing. Starts no job.
 
     \b
     Examples:

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import os
+import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from foundation import doc_examples
 from running import Ran, evaldock
 from services.engine import Engine
 from services.lepton import Lepton
@@ -49,6 +52,12 @@ def test_this_machine_can_run_processes() -> None:
         **dict.fromkeys(("installer", "environments"), "ok"),
     }
     assert found["settings"][1] == "backend process, with the harness's packages"
+
+
+def test_the_page_shows_what_it_says(project: Path) -> None:
+    page = CATALOG.parent / "docs" / "how-to" / "doctor.md"
+    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+    assert doc_examples.run(page, project, {**os.environ, "PATH": path}) == 1
 
 
 def test_a_narrow_terminal_gets_whole_lines(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -20,6 +20,8 @@ from launcher import packaging
 from launcher.backends import lepton as backend
 from launcher.backends import lepton_api, lepton_job
 from launcher.backends.protocol import NotSent
+from launcher.configuration import lepton as settings
+from launcher.configuration.model import Execution
 from launcher.database import Database
 from launcher.jobs import JobHandle, LogChunk, RunPlan, SecretName, State
 from launcher.supervisor import request_stop, resume, tick
@@ -153,6 +155,14 @@ def test_a_configuration_that_can_not_be_meant_is_told(execution: Mapping[str, A
     with pytest.raises(InvalidInput) as raised:
         plan(data)
     assert problem in str(raised.value)
+
+
+def test_every_setting_and_state_stands_in_the_documentation() -> None:
+    page = (Path(__file__).parents[3] / "docs" / "how-to" / "lepton.md").read_text()
+    own = {*settings.Lepton.model_fields, *settings.Serving.model_fields} - {*Execution.model_fields}
+    assert {name for name in own if f"`{name}`" not in page} == set()
+    states = {name for name in backend.STATES if f"{name}," in page or f"{name} |" in page}
+    assert states == set(backend.STATES)
 
 
 @pytest.mark.parametrize(("state", "expected"), backend.STATES.items())
