@@ -21,8 +21,9 @@ from launcher.recipes import piping
 from launcher.recipes.compiling import check_overrides, compile_recipe
 from launcher.recipes.pipeline_planning import StepPlan, plan_pipeline
 from launcher.recipes.pipelines import Pipeline, Step, read
-from launcher.recipes.planning import code_of, plan_job, plan_recipe, root_of
+from launcher.recipes.planning import plan_job, plan_recipe
 from launcher.recipes.runspec import Runspec, parse
+from launcher.recipes.shipping import code_of, root_of
 from launcher.surroundings import Surroundings
 
 # Options of `evaldock run` that speak of tasks and their models.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -11,7 +12,7 @@ from catalog.errors import InvalidInput, UsageError
 from catalog.nearest import did_you_mean
 from catalog.normal_form import merge
 from catalog.references import ImageRef, Transport
-from launcher import deployments, key_binding, packaging
+from launcher import deployments, key_binding
 from launcher.backends.protocol import MODULES
 from launcher.execution_settings import read_execution, run_folder
 from launcher.jobs import Deployment, Endpoint, JobPlan, RunPlan
@@ -20,7 +21,9 @@ from launcher.packaging import CodeTree
 from launcher.planning import Planned, folder_name
 from launcher.recipes import launching
 from launcher.recipes.compiling import Compiled, compile_recipe
-from launcher.recipes.runspec import Runspec, read_script
+from launcher.recipes.python_versions import suits
+from launcher.recipes.runspec import Runspec
+from launcher.recipes.shipping import code_of, shebang_of
 from launcher.secrets import SECRET_NAME, Environment
 
 if TYPE_CHECKING:
@@ -34,7 +37,6 @@ NO_MODEL = Endpoint(model_id="", url="", type="undefined")
 _ALONE = ("process", "docker")
 # Backends that start a job's command on several.
 _SPREADING = ("slurm", "lepton")
-_PROJECT = (".git", "pyproject.toml")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -122,6 +124,7 @@ def plan_job(
     server, wrong = deployments.build(compiled.how.deployment, environ, resources, secrets_where=where)
     planner.problems += wrong
     planner.check_size()
+    planner.check_python()
     planner.stop()
     if astray := planner.astray(variables, server):
         raise key_binding.refused(astray)
@@ -168,38 +171,6 @@ def plan_job(
     return Job(
         plan=plan, compiled=compiled, settings=settings, code=(tree,) if tree else (), warnings=warnings
     )
-
-
-def code_of(spec: Runspec, what: str) -> tuple[CodeTree, str]:
-    """What is shipped, and the script's path in it: the project that the script belongs to (`tree`), nothing
-    else (`script`), or a folder that holds it."""
-    root = root_of(spec, what)
-    tree = packaging.self_contained(spec.script) if what == "script" else packaging.collect_tree(root)
-    return tree, spec.script.relative_to(root).as_posix()
-
-
-def root_of(spec: Runspec, what: str) -> Path:
-    """The folder that the code's paths start from, `what` as in `code_of`. A project is the nearest folder
-    with a .git or a pyproject.toml; without one, the script's own folder."""
-    if what in ("tree", "script"):
-        return project_of(spec.script) if what == "tree" else spec.script.parent
-    root = Path(what).resolve()
-    if not spec.script.is_relative_to(root):
-        raise UsageError(
-            f"{spec.script} is not below {root}", hint="--code names a folder that holds the recipe"
-        )
-    return root
-
-
-def project_of(script: Path) -> Path:
-    found = (each for each in script.parents if any((each / mark).exists() for mark in _PROJECT))
-    return next(found, script.parent)
-
-
-def shebang_of(script: Path) -> str:
-    """The first line without its `#!`; empty where it has none."""
-    first = read_script(script).partition("\n")[0]
-    return first.removeprefix("#!").strip() if first.startswith("#!") else ""
 
 
 @dataclass(slots=True)
@@ -317,6 +288,16 @@ class _Planner:
         target = self.compiled.config.get("target")
         api = target.get("api_endpoint") if isinstance(target, Mapping) else None
         return api if isinstance(api, Mapping) else {}
+
+    def check_python(self) -> None:
+        """Where its environment is made here, of this Python."""
+        wanted, ours = self.spec.requires_python, sys.version_info[:3]
+        if self.backend == "process" and wanted and not suits(wanted, ours):
+            here = ".".join(map(str, ours))
+            self.problems.append(
+                f"it requires Python {wanted}, and evaldock runs with {here}: run it in an image, or evaldock "
+                "with another Python"
+            )
 
     def check_size(self) -> None:
         """Nodes and GPUs that the backend, or the way to launch, has no way to give."""

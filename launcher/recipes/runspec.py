@@ -25,6 +25,7 @@ from typing import Any
 from catalog.errors import InvalidInput, NotFound
 from catalog.nearest import did_you_mean
 from launcher.recipes.blocks import Block, almost_a_block, script_block
+from launcher.recipes.python_versions import clauses
 
 SCHEMA = "1"
 LAUNCHES = ("direct", "python", "torchrun", "ray")
@@ -189,7 +190,7 @@ class _Reader:
             resources=self._resources(self._table((*_ROOT, "resources"), table.get("resources", {}))),
             env=MappingProxyType(self._env(self._mapping((*_ROOT, "env"), table.get("env", {})))),
             dependencies=self._dependencies(top),
-            requires_python=self._text(("requires-python",), top, "") or None,
+            requires_python=self._requires_python(top),
             stated=frozenset(self.stated),
             warnings=tuple(self.warnings),
         )
@@ -277,6 +278,15 @@ class _Reader:
             else:
                 made[name] = str(value)
         return made
+
+    def _requires_python(self, table: Mapping[str, Any]) -> str | None:
+        where = ("requires-python",)
+        text: str | None = self._text(where, table, None)
+        try:
+            return text if text is None or clauses(text) else None
+        except ValueError as error:
+            self._wrong(where, text, f"{error}; expected for example '>=3.11'")
+            return None
 
     def _dependencies(self, table: Mapping[str, Any]) -> tuple[str, ...]:
         where = ("dependencies",)

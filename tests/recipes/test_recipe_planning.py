@@ -332,3 +332,34 @@ def test_mistakes_in_how_it_is_run_are_told_with_their_place(recipe: Write) -> N
         "execution.retires (override execution.retires=2): no such setting; did you mean 'retries'?" in said
     )
     assert "expected a mapping, got 3" in problem(InvalidInput, "recipe.py", "execution=3")
+
+
+def test_a_python_that_will_not_do(recipe: Write) -> None:
+    python = ("[tool.runspec]", "[tool.runspec.run]", "launch = 'python'")
+    recipe("recipe", "requires-python = '>=4'", *python)
+    assert "it requires Python >=4, and evaldock runs with 3." in problem(InvalidInput)
+    assert job("recipe.py", f"execution.image={IMAGE}").image == IMAGE
+    recipe("wrong", "requires-python = '3'", *python)
+    assert "line 2: requires-python: '3': '3' is no version specifier" in problem(InvalidInput, "wrong.py")
+
+
+def test_a_run_lies_where_its_configuration_says(recipe: Write, project: Path) -> None:
+    recipe("recipe", "[tool.runspec]", "[tool.runspec.run]", "launch = 'python'")
+    spec, around = parse("recipe.py"), surroundings.of(None, kind="recipes", run={})
+    common: dict[str, Any] = {"around": around, "environ": {}, "run_id": "r"}
+    assert plan_recipe(spec, **common).plan.directory == str(project / "evaldock-runs" / "r")
+    plan = plan_recipe(spec, None, ["execution.output_dir=there"], **common).plan
+    assert (plan.directory, plan.remote) == (str(project / "there" / "r"), None)
+
+
+def test_settings_of_weights_and_biases_reach_recipes(
+    recipe: Write, profiles: Callable[[str], object]
+) -> None:
+    profiles('[wandb]\nproject = "nightly"\n')
+    recipe("recipe", "[tool.runspec]", "[tool.runspec.run]", "launch = 'python'")
+    assert dict(job().env) == {"WANDB_PROJECT": "nightly"}
+
+
+def test_a_near_name_is_suggested(recipe: Write) -> None:
+    recipe("sub/recipe", "[tool.runspec]")
+    assert "no such recipe; did you mean 'recipe.py'?" in problem(NotFound, "sub/recpie.py")

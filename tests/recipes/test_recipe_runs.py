@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import socket
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
@@ -192,6 +193,46 @@ def test_nothing_of_this_machine_is_in_what_is_sent(tell: Path, project: Path) -
     (job,) = ran.json["plan"]["jobs"]
     assert str(project) not in json.dumps({**job, "config": ran.json["submissions"][0]["script"]})
     assert not (project / "evaldock-runs").exists()
+
+
+def test_results_of_a_step_reach_the_next(where: list[str], recipe: Write, project: Path) -> None:
+    python = ("[tool.runspec]", "[tool.runspec.run]", 'launch = "python"')
+    recipe("one", *python, body="import os; open(os.environ['EVALDOCK_RESULTS'] + '/a', 'w').write('first')")
+    recipe(
+        "two",
+        *python,
+        body="import json, os\n"
+        "config = json.load(open(os.environ['EVALDOCK_CONFIG']))\n"
+        "assert config['from'] == os.environ['EVALDOCK_INPUT_ONE'], config\n"
+        "print(open(config['from'] + '/a').read(), 'read')",
+    )
+    (project / "pipeline.toml").write_text(
+        '[[step]]\nname = "one"\nrecipe = "one.py"\n'
+        '[[step]]\nname = "two"\nrecipe = "two.py"\nneeds = ["one"]\noverrides = ["from=${run.inputs.one}"]\n'
+    )
+    ran = evaldock("run", "pipeline.toml", *where, "--json")
+    assert ran.code == 0, ran.err
+    assert "first read\n" in Path(ran.json["jobs"][1]["directory"], "logs", "job.log").read_text()
+
+
+def test_a_model_server_beside_a_recipe(recipe: Write, project: Path) -> None:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    recipe(
+        "asks",
+        "[tool.runspec]",
+        "[tool.runspec.run]",
+        'launch = "python"',
+        body="import json, os, urllib.request\n"
+        "config = json.load(open(os.environ['EVALDOCK_CONFIG']))\n"
+        "print('answered', urllib.request.urlopen(config['url']).status)",
+    )
+    server = f"python3 -m http.server --bind 127.0.0.1 {port}"
+    deployment = f"deployment={{type: generic, port: {port}, health_path: /, command: {server}}}"
+    ran = evaldock("run", "asks.py", deployment, f"url=http://127.0.0.1:{port}/", "--json")
+    assert ran.code == 0, ran.err
+    assert b"answered 200" in (job_folder(ran) / "logs" / "job.log").read_bytes()
 
 
 def _wheel(folder: Path, name: str, text: str) -> Path:
