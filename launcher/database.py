@@ -57,6 +57,10 @@ MIGRATIONS = (
     """
     ALTER TABLE jobs ADD COLUMN submitting REAL;
     """,
+    """
+    ALTER TABLE jobs ADD COLUMN running REAL;
+    ALTER TABLE jobs ADD COLUMN unheard REAL;
+    """,
 )
 
 MOUNTS = Path("/proc/self/mounts")
@@ -79,7 +83,8 @@ class RunRow:
 class JobRow:
     """A job as it was last seen. Times in seconds since the epoch: `ended` is when its end was noted,
     `stopping` when it was asked to stop (because of `stop_reason`), `not_before` when it may be submitted,
-    `submitting` when a backend was last given it: without `submitted` nobody knows what came of that."""
+    `submitting` when a backend was last given it: without `submitted` nobody knows what came of that.
+    `running` is since when its attempt runs, `unheard` since when nobody could be asked about it."""
 
     key: str
     run_id: str
@@ -101,6 +106,8 @@ class JobRow:
     seen: float | None
     not_before: float | None
     submitting: float | None
+    running: float | None
+    unheard: float | None
 
     def handle(self, backend: str) -> JobHandle | None:
         """None as long as no backend has accepted it."""
@@ -313,18 +320,22 @@ class Database:
         """What a backend answered. A job that has ended stays as it ended."""
         with self.transaction() as connection:
             connection.executemany(
-                "UPDATE jobs SET state = ?, reason = ?, exit_code = ?, native = ?, seen = ?, ended = ?"
-                " WHERE key = ? AND ended IS NULL",
+                "UPDATE jobs SET state = :state, reason = :reason, exit_code = :exit_code, native = :native,"
+                " seen = :seen, ended = :ended, running = coalesce(running, :running),"
+                " unheard = CASE WHEN :unheard IS NULL THEN NULL ELSE coalesce(unheard, :unheard) END"
+                " WHERE key = :key AND ended IS NULL",
                 [
-                    (
-                        status.state,
-                        status.reason,
-                        status.exit_code,
-                        status.native,
-                        status.seen,
-                        time.time() if status.state.terminal else None,
-                        key,
-                    )
+                    {
+                        "key": key,
+                        "state": status.state,
+                        "reason": status.reason,
+                        "exit_code": status.exit_code,
+                        "native": status.native,
+                        "seen": status.seen,
+                        "ended": time.time() if status.state.terminal else None,
+                        "running": (status.started or status.seen) if status.state is State.RUNNING else None,
+                        "unheard": status.seen if status.state is State.UNKNOWN else None,
+                    }
                     for key, status in statuses
                 ],
             )
@@ -343,7 +354,8 @@ class Database:
             done = connection.execute(
                 "UPDATE jobs SET state = ?, reason = ?, exit_code = NULL, native = NULL, native_id = NULL,"
                 " attempt = attempt + 1, submitted = NULL, ended = NULL, collected = NULL, stopping = NULL,"
-                " stop_reason = NULL, submitting = NULL, not_before = ? WHERE key = ? AND ended IS NOT NULL",
+                " stop_reason = NULL, submitting = NULL, running = NULL, unheard = NULL, not_before = ?"
+                " WHERE key = ? AND ended IS NOT NULL",
                 (State.PLANNED, reason, not_before, key),
             )
             return done.rowcount == 1

@@ -65,8 +65,8 @@ class Resources:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Endpoint:
-    """The model that is asked. `key_name` is the variable in the job that holds its key. `served_by` names who
-    knows the URL when the job is submitted; until then `url` stands for it."""
+    """The model that is asked. `key_name` is the variable in the job that holds its key. `served_by` names
+    who knows the URL when the job is submitted; until then `url` stands for it."""
 
     model_id: str
     url: str
@@ -143,7 +143,8 @@ class JobPlan:
 class RunPlan:
     """One invocation. `directory` is absolute on the launching machine; `remote` the run's folder where its
     jobs run, None where that is the same one. `settings` are the backend's own.
-    `parallel` is how many jobs may run at once; `retries` counts further attempts after the first."""
+    `parallel` is how many jobs may run at once; `retries` counts further attempts after the first.
+    `queue_timeout` is how many seconds a submitted job may wait for its start."""
 
     run_id: str
     backend: str
@@ -155,6 +156,7 @@ class RunPlan:
     retries: int = 0
     on_failure: str = "continue"  # or "stop-all"
     deadline: float | None = None
+    queue_timeout: float | None = None
 
     def folder(self, job: JobPlan) -> str:
         """The job's folder where it runs."""
@@ -189,13 +191,15 @@ class JobHandle:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class JobStatus:
-    """`reason` in words, `native` the backend's own word for the state, `seen` in seconds since the epoch."""
+    """`reason` in words, `native` the backend's own word for the state, `seen` in seconds since the epoch,
+    as is `started`: when the backend says that a running job began to run, where it does."""
 
     state: State
     reason: str | None = None
     exit_code: int | None = None
     native: str | None = None
     seen: float = 0.0
+    started: float | None = None
 
 
 @dataclass(frozen=True, slots=True)

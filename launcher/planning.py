@@ -74,6 +74,7 @@ def plan_run(
         retries=execution.retries,
         on_failure=execution.on_failure,
         deadline=execution.deadline,
+        queue_timeout=execution.queue_timeout,
     )
     return Planned(plan, tuple(dict.fromkeys(planner.warnings)), tuple(planner.code.values()))
 

@@ -16,27 +16,19 @@ from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
-from catalog.errors import EvaldockError, InvalidInput, NotFound, Refused, Unreachable
+from catalog.errors import EvaldockError, Unreachable
 from launcher import handle as run_handle
-from launcher import lepton_endpoints, results_file
+from launcher import judging, lepton_endpoints
 from launcher import run_directory as files
-from launcher.backends.protocol import Backend, NotSent, load
+from launcher.backends.protocol import Backend, load
 from launcher.database import Database, JobRow
-from launcher.jobs import JobHandle, JobPlan, JobStatus, RunPlan, State
-from launcher.secrets import redact, resolve, values_of
+from launcher.jobs import JobHandle, JobStatus, RunPlan, State
+from launcher.secrets import redact, values_of
+from launcher.submitting import Submitter, first_pause, handle_of
 
 STOP_AGAIN = 15.0
 LONGEST_PAUSE = 300.0
-_TIMED_OUT = "timed out"
 _LOG = logging.getLogger(__name__)
-
-
-def first_pause(environ: Mapping[str, str]) -> float:
-    """Seconds before the second try of what failed: EVALDOCK_RETRY_PAUSE, else 5."""
-    try:
-        return max(0.0, float(environ.get("EVALDOCK_RETRY_PAUSE") or 5))
-    except ValueError:
-        return 5.0
 
 
 def tick(database: Database, run_id: str, environ: Mapping[str, str]) -> list[JobRow]:
@@ -70,6 +62,7 @@ class _Round:
         self.database, self.plan, self.environ = database, plan, environ
         self.backend: Backend = load(plan.backend)
         self.jobs = {job.key: job for job in plan.jobs}
+        self.submitter = Submitter(database, plan, self.backend, environ)
         row = database.run(plan.run_id)
         self.cancelled, self.created = row.cancelled is not None, row.created
 
@@ -92,8 +85,7 @@ class _Round:
         return self.database.jobs(self.plan.run_id)
 
     def _handle(self, row: JobRow) -> JobHandle | None:
-        handle = row.handle(self.plan.backend)
-        return replace(handle, settings=self.plan.settings) if handle else None
+        return handle_of(self.plan, row)
 
     def _unsure(self, row: JobRow) -> JobHandle:
         """A job that was being submitted when the launcher ended: backends find it by key and attempt."""
@@ -127,7 +119,23 @@ class _Round:
         handles = [handle for row in rows.values() if (handle := self._handle(row))]
         if handles:
             answers = self.backend.status(handles)
-            self.database.note((key, _judged(rows[key], status)) for key, status in answers.items())
+            self.database.note(
+                (key, judging.judged(rows[key], status, self._failed_dependency(key, status, answers)))
+                for key, status in answers.items()
+            )
+
+    def _failed_dependency(self, key: str, status: JobStatus, answers: Mapping[str, JobStatus]) -> str | None:
+        """Of a job that ended unasked, perhaps because it was held back by the backend itself."""
+        if status.state is not State.CANCELLED:
+            return None
+        for other, row in self._wanted(key):
+            state = answers[other].state if other in answers else row.state if row else State.LOST
+            if state.terminal and state is not State.SUCCEEDED:
+                return f"its dependency {row.task if row else other} ({other}) {state}"
+        return None
+
+    def _wanted(self, key: str) -> list[tuple[str, JobRow | None]]:
+        return self.submitter.wanted(key)
 
     def _collect(self) -> None:
         for row in self._rows():
@@ -145,7 +153,7 @@ class _Round:
                 continue
             state, reason = row.state, row.reason
             if self.jobs[row.key].kind == "evaluation":
-                state, reason = _with_results(row, folder / files.ARTIFACTS)
+                state, reason = judging.with_results(row, folder / files.ARTIFACTS)
             self.database.collected(row.key, state, reason)
 
     def _retry(self) -> None:
@@ -154,7 +162,7 @@ class _Round:
         for row in self._rows():
             ended_badly = row.state in (State.FAILED, State.LOST) and row.collected is not None
             # What was stopped stays so, but for one that took too long: it may go on from a checkpoint.
-            stopped = row.stop_reason is not None and not row.stop_reason.startswith(_TIMED_OUT)
+            stopped = row.stop_reason is not None and not row.stop_reason.startswith(judging.TIMED_OUT)
             if ended_badly and not stopped and row.attempt <= self.plan.retries and row.native_id is not None:
                 pause = min(first_pause(self.environ) * 2 ** (row.attempt - 1), LONGEST_PAUSE)
                 reason = f"attempt {row.attempt} {row.state}: {row.reason or f'exit code {row.exit_code}'}"
@@ -185,16 +193,15 @@ class _Round:
     def _stop_reason(self, row: JobRow, failed: Sequence[JobRow], now: float) -> str | None:
         if self.cancelled:
             return "stopped on request"
-        if row.stop_reason is not None:
-            return row.stop_reason
-        if failed and self.plan.on_failure == "stop-all":
-            return f"stopped because {failed[0].task} failed"
-        timeout = self.jobs[row.key].timeout
-        if timeout is not None and row.submitted is not None and now - row.submitted > timeout:
-            return f"{_TIMED_OUT} after {timeout:g} seconds"
-        if self.plan.deadline is not None and now - self.created > self.plan.deadline:
-            return f"the run's deadline of {self.plan.deadline:g} seconds has passed"
-        return None
+        return judging.stop_reason(
+            self.plan,
+            self.jobs[row.key],
+            row,
+            now,
+            created=self.created,
+            failed=failed,
+            wanted=lambda: self._wanted(row.key),
+        )
 
     def _drop_blocked(self) -> None:
         """A job whose dependency ended without success fails with that reason; so do those behind it."""
@@ -202,21 +209,12 @@ class _Round:
         while changed:
             changed = False
             for row in self._rows():
-                blocked = self._blocked_by(row) if row.state is State.PLANNED else None
+                blocked = judging.blocked_by(self._wanted(row.key)) if row.state is State.PLANNED else None
                 if blocked is not None:
                     status = JobStatus(state=State.FAILED, reason=blocked, seen=time.time())
                     self.database.note([(row.key, status)])
                     self.database.collected(row.key, State.FAILED, blocked)
                     changed = True
-
-    def _blocked_by(self, row: JobRow) -> str | None:
-        for key in self.jobs[row.key].depends_on:
-            wanted = self.database.job(key)
-            if wanted is None:
-                return f"its dependency {key} is not in the database"
-            if wanted.state.terminal and wanted.state is not State.SUCCEEDED and wanted.collected is not None:
-                return f"its dependency {wanted.task} ({key}) {wanted.state}"
-        return None
 
     def _submit(self) -> None:
         rows = self._rows()
@@ -224,39 +222,12 @@ class _Round:
         for row in rows:
             if running >= self.plan.parallel:
                 return
-            if row.state is State.PLANNED and not self.cancelled and self._ready(row):
-                running += self._submit_one(row, self.jobs[row.key])
-
-    def _ready(self, row: JobRow) -> bool:
-        if row.not_before is not None and row.not_before > time.time():
-            return False
-        wanted = [self.database.job(key) for key in self.jobs[row.key].depends_on]
-        return all(job is not None and job.state is State.SUCCEEDED and job.collected for job in wanted)
-
-    def _submit_one(self, row: JobRow, job: JobPlan) -> int:
-        names = [*job.secrets, *(job.deployment.secrets if job.deployment else ())]
-        try:
-            secrets = resolve(names, self.environ)
-            job = lepton_endpoints.located(self.plan, job, self.database.path.parent)
-            self.database.submitting(row.key)
-            handle = self.backend.submit(self.plan, job, row.attempt, secrets)
-        except (Unreachable, InvalidInput) as error:
-            waiting = isinstance(error, lepton_endpoints.Waiting)
-            self.database.postpone(
-                row.key,
-                reason=self._redacted(str(error)),
-                not_before=0 if waiting else time.time() + first_pause(self.environ),
-            )
-            if isinstance(error, NotSent) and row.submitting is None:
-                self.database.not_submitted(row.key)
-            return 0
-        except (NotFound, Refused, EvaldockError, OSError) as error:
-            reason = self._redacted(f"not submitted: {error}")
-            self.database.note([(row.key, JobStatus(state=State.FAILED, reason=reason, seen=time.time()))])
-            return 0
-        self.database.submitted(handle)
-        self._write_handle()
-        return 1
+            if row.state is not State.PLANNED or self.cancelled:
+                continue
+            behind = self.submitter.behind(row)
+            if behind is not None and self.submitter.submit(row, behind):
+                running += 1
+                self._write_handle()
 
     def _release(self) -> None:
         """What was made for a run beside its jobs goes when they have ended, or their launcher died."""
@@ -288,28 +259,6 @@ class _Round:
         except OSError:
             # The disk may be what is wrong; the state in the database says the same.
             return
-
-
-def _judged(row: JobRow, status: JobStatus) -> JobStatus:
-    """A job that was asked to stop ended because of that, unless it had succeeded before. One that nobody
-    here asked was stopped by its machine, and may be tried again."""
-    if row.stop_reason is None and status.state is State.CANCELLED:
-        return replace(status, state=State.FAILED, reason="stopped from outside")
-    if row.stop_reason is None or not status.state.terminal or status.state is State.SUCCEEDED:
-        return status
-    state = State.CANCELLED if row.stop_reason.startswith("stopped") else State.FAILED
-    return replace(status, state=state, reason=row.stop_reason)
-
-
-def _with_results(row: JobRow, artifacts: Path) -> tuple[State, str | None]:
-    """Success without a readable results.yml is none."""
-    if row.state is not State.SUCCEEDED:
-        return row.state, row.reason
-    try:
-        results_file.read(artifacts)
-    except EvaldockError as error:
-        return State.FAILED, error.message
-    return State.SUCCEEDED, None
 
 
 @contextmanager

@@ -47,6 +47,7 @@ class Execution(Strict):
     retries: Annotated[int, Field(ge=0)] = 0
     on_failure: Literal["continue", "stop-all"] = "continue"
     timeout: Annotated[float, Field(gt=0)] | None = None
+    queue_timeout: Annotated[float, Field(gt=0)] | None = None
     deadline: Annotated[float, Field(gt=0)] | None = None
     docker_args: tuple[str, ...] = ()
     memory_limit: Size | None = None
