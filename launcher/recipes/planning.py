@@ -295,8 +295,8 @@ class _Planner:
         if self.backend == "process" and wanted and not suits(wanted, ours):
             here = ".".join(map(str, ours))
             self.problems.append(
-                f"it requires Python {wanted}, and evaldock runs with {here}: run it in an image, or evaldock "
-                "with another Python"
+                f"it requires Python {wanted}, and evaldock runs with {here}: run it in an image, or run "
+                "evaldock with another Python"
             )
 
     def check_size(self) -> None:
