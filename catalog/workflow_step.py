@@ -15,11 +15,14 @@ from pathlib import Path
 from typing import Any
 
 from catalog import store
+from catalog.branches import with_token
 from catalog.errors import EvaldockError, NotFound
 from catalog.workflow_commands import annotation
 
 SUMMARY_BYTES = 1 << 20
 GRACE = 5.0
+# Commits that workflows make carry this name, by which GitHub shows them.
+_AUTHOR = {"NAME": "github-actions[bot]", "EMAIL": "41898282+github-actions[bot]@users.noreply.github.com"}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -77,6 +80,15 @@ class Workflow:
             done = self.evaldock("sync", f"--catalog={root}")
             say(done.out)
         Failed.unless(done)
+
+    def git(self, token: str) -> dict[str, str]:
+        """The environment for git alone: who commits, and the token for the server of the workflow."""
+        named = {
+            f"GIT_{role}_{what}": text for role in ("AUTHOR", "COMMITTER") for what, text in _AUTHOR.items()
+        }
+        server = self.environ.get("GITHUB_SERVER_URL", "")
+        made = {**named, **self.environ}
+        return with_token(made, server, token) if token and server else made
 
     def output(self, name: str, value: str) -> None:
         """GitHub's "multiline strings": a delimiter that nobody can foresee."""

@@ -1,4 +1,4 @@
-"""What the GitHub actions `action/check` and `action/site` run: `python -m generator.action check|site`."""
+"""What the GitHub actions `action/check`, `site` and `refresh` run: `python -m generator.action NAME`."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ from catalog.workflow_step import Workflow, problem, say, switch_signals
 _MOST_LINKS = 10
 # What a pull request's checkout has as its first parent: the branch that it is to be merged into.
 _MERGED_INTO = "HEAD^1"
+TOKEN = "EVALDOCK_TOKEN"  # noqa: S105 # the name of the variable
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -140,11 +141,25 @@ def _follow_links(workflow: Workflow, output: Path) -> int:
     return 1 if broken else 0
 
 
+def refresh(workflow: Workflow) -> int:
+    """Images read again; what changed becomes a pull request."""
+    from generator.refreshing import Refresh  # noqa: PLC0415 # git, not for a check
+
+    read = Inputs(workflow.environ, workflow.workspace)
+    default = workflow.environ.get("GITHUB_REF_NAME", "")
+    catalog, base = read.path("catalog"), read.branch("branch", default)
+    head = read.branch("head", "evaldock/refresh")
+    read.done()
+    token = workflow.environ[TOKEN]
+    clean = Workflow({name: value for name, value in workflow.environ.items() if name != TOKEN})
+    return Refresh(clean, clean.catalog(catalog), base=base, head=head, token=token).go()
+
+
 def main(what: str) -> int:
     switch_signals()
-    workflow = Workflow(dict(os.environ))
+    workflow = Workflow({TOKEN: "", **os.environ})
     try:
-        return {"check": check, "site": site}[what](workflow)
+        return {"check": check, "site": site, "refresh": refresh}[what](workflow)
     except EvaldockError as error:
         workflow.error(str(error))
         return error.exit_code

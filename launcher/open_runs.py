@@ -17,10 +17,10 @@ from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 from typing import Any
 
+from catalog.branches import Branch
 from catalog.errors import UsageError
 from catalog.records import number
 from launcher import run_directory as files
-from launcher.branches import Branch
 
 BRANCH = "evaldock-runs"
 PREFIX = "runs/"

@@ -7,11 +7,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from catalog import record_files
+from catalog.branches import Branch, Edit
 from catalog.difference_text import code
 from catalog.errors import Refused
+from catalog.github_api import Repository
 from catalog.records import Record
-from launcher.branches import Branch, Edit
-from launcher.github_api import Repository
 from launcher.publishing import publish, title
 
 Made = Sequence[tuple[Record, Mapping[str, float]]]

@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from catalog.branches import Branch
 from catalog.difference_text import code
 from catalog.errors import EvaldockError
 from catalog.workflow_step import Failed, Workflow, say
@@ -22,7 +23,6 @@ from launcher import run_directory as files
 from launcher.action import extras, results
 from launcher.action.inputs import CollectInputs
 from launcher.action.running import runs_branch
-from launcher.branches import Branch
 from launcher.commands.options import database
 from launcher.open_runs import OpenRun
 from launcher.supervisor import finished
@@ -44,7 +44,7 @@ class _Round:
 class Collector:
     def __init__(self, workflow: Workflow, inputs: CollectInputs, folder: Path, token: str) -> None:
         self.workflow, self.folder, self.token = workflow, folder / "runs", token
-        self.git = results.git_environment(workflow.environ, token)
+        self.git = workflow.git(token)
         self.branch = runs_branch(workflow, inputs.runs_branch, self.git)
         self.holder = secrets.token_hex(8)
 

@@ -8,21 +8,19 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from catalog.branches import Branch
 from catalog.console import one_line
 from catalog.difference_text import code
 from catalog.errors import EvaldockError, Refused
+from catalog.github_api import Repository
 from catalog.workflow_step import Workflow, problem, say
 from launcher import report_text, reporting, sending
-from launcher.branches import Branch, with_token
 from launcher.database import Database
-from launcher.github_api import Repository
 from launcher.recording import records_of
 from launcher.reporting import RunReport
 
 SUMMARY_BYTES = 900_000
 SCORES_BYTES = 500_000
-# Commits that workflows make carry this name, by which GitHub shows them.
-_AUTHOR = {"NAME": "github-actions[bot]", "EMAIL": "41898282+github-actions[bot]@users.noreply.github.com"}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -52,14 +50,6 @@ class Destination:
     catalog: str
     partial: bool
     token: str
-
-
-def git_environment(environ: Mapping[str, str], token: str) -> dict[str, str]:
-    """For git alone: who commits, and the token for the server that the workflow runs on."""
-    named = {f"GIT_{role}_{what}": text for role in ("AUTHOR", "COMMITTER") for what, text in _AUTHOR.items()}
-    made = {**named, **environ}
-    server = environ.get("GITHUB_SERVER_URL", "")
-    return with_token(made, server, token) if token and server else made
 
 
 def gated(workflow: Workflow, run_id: str, root: Path, minimums: Sequence[str], baseline: str) -> Gate:

@@ -10,16 +10,16 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from catalog.branches import Branch
 from catalog.difference_text import code
 from catalog.errors import EvaldockError, NotFound, UsageError
+from catalog.github_api import Repository
 from catalog.workflow_step import Failed, Workflow, say
 from launcher import open_runs, reporting
 from launcher import run_directory as files
 from launcher.action import extras, results
 from launcher.action.inputs import CollectInputs, RunInputs
-from launcher.branches import Branch
 from launcher.commands.options import database
-from launcher.github_api import Repository
 from launcher.open_runs import Kept
 
 # Seconds: as long as a job on GitHub's runners can last and a little more; until a detached run is started;
@@ -35,7 +35,7 @@ class Run:
 
     def __init__(self, workflow: Workflow, inputs: RunInputs, folder: Path, token: str) -> None:
         self.workflow, self.inputs, self.folder, self.token = workflow, inputs, folder, token
-        self.git = results.git_environment(workflow.environ, token)
+        self.git = workflow.git(token)
         self.holder = secrets.token_hex(8)
 
     def go(self) -> int:
@@ -185,7 +185,7 @@ def arguments(inputs: RunInputs, root: Path, output: Path) -> list[str]:
 
 def stop(workflow: Workflow, inputs: CollectInputs, token: str) -> int:
     """Ends what the cancelled step has started. What can't be ended in time is left to `collect`."""
-    runs = runs_branch(workflow, inputs.runs_branch, results.git_environment(workflow.environ, token))
+    runs = runs_branch(workflow, inputs.runs_branch, workflow.git(token))
     with database() as opened:
         going = opened.open_runs()
     for run_id in going:

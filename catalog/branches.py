@@ -67,15 +67,35 @@ class Branch:
         A branch that doesn't exist begins at `base` (another branch), else empty. Raises Unpushed for a
         remote that can't be reached, Refused for one that won't take it, and what `edit` raises.
         """
+
+        def made(git: _Scratch) -> tuple[str | None, str | None]:
+            tip = git.fetch(self.name)
+            below = tip or (git.fetch(base) if base else None)
+            if base and below is None:
+                raise NotFound(f"no branch {base!r} to begin from", place=git.shown)
+            changes = edit(git.files(below, paths))
+            return tip, git.commit(below, changes, message, history=self.history)
+
+        return self._pushed(made)
+
+    def replace(self, files: Mapping[str, bytes | None], *, message: str, base: str) -> str | None:
+        """Makes this branch one commit on top of the branch `base`, whatever it was; None where it would be
+        `base` itself. Raises what `change` raises."""
+
+        def made(git: _Scratch) -> tuple[str | None, str | None]:
+            tip, below = git.fetch(self.name), git.fetch(base)
+            if below is None:
+                raise NotFound(f"no branch {base!r} to begin from", place=git.shown)
+            return tip, git.commit(below, files, message, history=True)
+
+        return self._pushed(made)
+
+    def _pushed(self, made: Callable[[_Scratch], tuple[str | None, str | None]]) -> str | None:
+        """`made` answers what the branch is now and what it is to be; asked again after every lost race."""
         said = ""
         for turn in range(TRIES):
             with self._scratch() as git:
-                tip = git.fetch(self.name)
-                below = tip or (git.fetch(base) if base else None)
-                if base and below is None:
-                    raise NotFound(f"no branch {base!r} to begin from", place=git.shown)
-                changes = dict(edit(git.files(below, paths)))
-                commit = git.commit(below, changes, message, history=self.history)
+                tip, commit = made(git)
                 if commit is None:
                     return None
                 said = git.push(commit, self.name, expected=tip)
