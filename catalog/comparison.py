@@ -74,7 +74,7 @@ def of_run(published: Sequence[Published], run: str) -> list[Published]:
 
 
 def _job(one: Published) -> str:
-    """The part of a result's name behind its run's id, closed: `000-` is job 0, and not the beginning of 1."""
+    """What stands behind the run's id in a result's name, closed: `000-` is not the beginning of 0001."""
     return f"{one.record.run.partition('-')[2]}-"
 
 
