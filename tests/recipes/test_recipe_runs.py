@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import socket
+import subprocess
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
@@ -213,6 +214,36 @@ def test_results_of_a_step_reach_the_next(where: list[str], recipe: Write, proje
     ran = evaldock("run", "pipeline.toml", *where, "--json")
     assert ran.code == 0, ran.err
     assert "first read\n" in Path(ran.json["jobs"][1]["directory"], "logs", "job.log").read_text()
+
+
+def test_artifacts_by_name_and_commits_of_git(
+    where: list[str], recipe: Write, project: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("EVALDOCK_ARTIFACTS", str(tmp_path / "registry"))
+    (project / "numbers.txt").write_text("one two")
+    assert evaldock("artifact", "put", "numbers", "numbers.txt").code == 0
+    upstream = tmp_path / "upstream"
+    for words in (
+        ["init", "--quiet", "-b", "main", str(upstream)],
+        ["-C", str(upstream), "commit", "--quiet", "--allow-empty", "-m", "none"],
+    ):
+        subprocess.run(["git", *words], check=True)
+    (upstream / "letters.txt").write_text("a b")
+    subprocess.run(["git", "-C", str(upstream), "add", "."], check=True)
+    subprocess.run(["git", "-C", str(upstream), "commit", "--quiet", "-m", "letters"], check=True)
+    recipe(
+        "reads",
+        "[tool.runspec]",
+        "[tool.runspec.run]",
+        'launch = "python"',
+        body="import json, os\n"
+        "config = json.load(open(os.environ['EVALDOCK_CONFIG']))\n"
+        "print(open(config['numbers'] + '/numbers.txt').read(), open(config['git'] + '/letters.txt').read())",
+    )
+    mount = f"git=${{auto_mount:git+file://{upstream}@main,/letters}}"
+    ran = evaldock("run", "reads.py", *where, "numbers=${art:numbers}", mount, "--json")
+    assert ran.code == 0, ran.err
+    assert b"one two a b" in (job_folder(ran) / "logs" / "job.log").read_bytes()
 
 
 def test_a_model_server_beside_a_recipe(recipe: Write, project: Path) -> None:
