@@ -72,8 +72,8 @@ class Refresh:
         run = f"{server}/{repository}/actions/runs/{environ.get('GITHUB_RUN_ID', '')}"
         note = (
             "\n\nThe catalog was checked as it stands in this pull request: mapping.toml, the index and the "
-            f"IR agree, and every image could be read ([the workflow](<{run}>)). A workflow's own pull requests "
-            "start no other workflow: close and reopen it to run them."
+            f"IR agree, and every image could be read ([the workflow](<{run}>)). Pull requests that a "
+            "workflow makes start no other workflow: close and reopen it to run them."
         )
         return difference.out[: COMMENT_LIMIT - len(note)] + note
 

@@ -36,13 +36,14 @@ Foreign = Callable[["Runner", Mapping[str, str], Mapping[str, str]], Mapping[str
 
 @dataclass(slots=True)
 class Runner:
-    """`folder` holds the runner's own files, `workspace` is where jobs start. `github` and `secrets` are
-    contexts. `repositories` maps `owner/name` to folders where its actions lie. `cancel` is asked while a
-    step runs."""
+    """`folder` holds the runner's own files, `workspace` is where jobs start, `own` is the repository of the
+    workflow, which `$/…` means. `github` and `secrets` are contexts. `repositories` maps `owner/name` to folders
+    where its actions lie. `cancel` is asked while a step runs."""
 
     packages: GitHubPackages
     folder: Path
     workspace: Path
+    own: Path
     github: dict[str, Any] = field(default_factory=dict)
     environ: dict[str, str] = field(default_factory=dict)
     secrets: dict[str, str] = field(default_factory=dict)
@@ -135,6 +136,8 @@ class Runner:
             return self._script(step, inner, paths)
         given = {name: self._text(value, inner) for name, value in (step.get("with") or {}).items()}
         used = step["uses"]
+        if used.startswith("$/"):
+            return self.action(self.own / used.removeprefix("$/"), given, environ)
         if used.startswith("./"):
             return self.action(self.workspace / used, given, environ)
         name, _, _ = used.partition("@")

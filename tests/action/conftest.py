@@ -88,6 +88,7 @@ def make_runner(
             packages=github_packages,
             folder=tmp_path / name / "runner",
             workspace=tmp_path / name / "work",
+            own=ROOT,
             github={
                 "repository": "team/evals",
                 "repository_url": f"file://{repository.upstream}",
