@@ -27,7 +27,9 @@ from launcher.jobs import Deployment, JobPlan, RunPlan, SecretName
 # What `Endpoint.served_by` begins with; behind it the endpoint's name, none for the run's own.
 SCHEME = "lepton:"
 KEY_NAME = "LEPTON_ENDPOINT_KEY"
-RECORD = "endpoint.json"
+RECORD, WAITING = "endpoint.json", "waiting.json"
+# Seconds that an endpoint which is there already may take to become ready.
+DEADLINE = 1800.0
 # Beside the database: a file for each run that has an endpoint of its own.
 MARKS = "endpoints"
 # Seconds between tries to remove what another run left.
@@ -100,26 +102,25 @@ def located(run: RunPlan, job: JobPlan, state: Path) -> JobPlan:
     own. `state` is the database's folder. Raises Waiting until it is ready, Refused where it won't be."""
     if job.endpoint.served_by is None:
         return job
+    own, deadline = _own(job), DEADLINE
     with lepton_api.connected(run.settings) as lepton:
-        if not _own(job):
-            name = job.endpoint.served_by.removeprefix(SCHEME)
-            return _with_url(job, _url(lepton, name))
-        name = own_name(run.run_id)
-        since = _recorded(run, state)
-        if lepton.endpoint(name) is None:
-            _create(lepton, run, job)
-        assert job.deployment is not None  # noqa: S101 # only a deployment makes a run's own
+        if own and job.deployment is not None:
+            name, health, deadline = own_name(run.run_id), job.deployment.health_path, job.deployment.deadline
+            since = _recorded(run, state)
+            if lepton.endpoint(name) is None:
+                _create(lepton, run, job)
+        else:
+            name, health = job.endpoint.served_by.removeprefix(SCHEME), None
+            since = _first_asked(Path(run.directory) / WAITING)
         try:
             url = _url(lepton, name)
-            _check_health(url + job.deployment.health_path)
+            if health is not None:
+                _check_health(url + health)
         except Waiting as waiting:
-            if time.time() - since > job.deployment.deadline:
-                raise Refused(
-                    f"the run's endpoint is not ready after {job.deployment.deadline:g} seconds: "
-                    f"{waiting.message}"
-                ) from None
+            if time.time() - since > deadline:
+                raise Refused(f"{waiting.message}, after {deadline:g} seconds") from None
             raise
-        return keyed(run, _with_url(job, url))
+    return keyed(run, _with_url(job, url))
 
 
 def keyed(run: RunPlan, job: JobPlan) -> JobPlan:
@@ -152,12 +153,13 @@ def release_left_over(run_id: str, state: Path) -> None:
     mark = state / MARKS / run_id
     os.utime(mark)
     made = files.read_json(mark) or {}
-    _release(run_id, Path(made.get("directory", "")), made.get("settings", {}), state)
+    directory = made.get("directory")
+    _release(run_id, Path(directory) if directory else None, made.get("settings", {}), state)
 
 
-def _release(run_id: str, directory: Path, settings: Mapping[str, Any], state: Path) -> None:
-    record, name = directory / RECORD, own_name(run_id)
-    made = files.read_json(record) or {"name": name}
+def _release(run_id: str, directory: Path | None, settings: Mapping[str, Any], state: Path) -> None:
+    name = own_name(run_id)
+    made = (files.read_json(directory / RECORD) if directory else None) or {"name": name}
     if not made.get("removed"):
         with lepton_api.connected(settings) as lepton:
             lepton.delete_endpoint(name)
@@ -165,8 +167,8 @@ def _release(run_id: str, directory: Path, settings: Mapping[str, Any], state: P
             left = lepton.endpoint(name)
             if left is not None and _state(left) != "Deleting":
                 raise Unreachable(f"Lepton has not removed the endpoint {name} yet")
-        if directory.is_dir():
-            files.write_json(record, {**made, "removed": files.timestamp()})
+        if directory and directory.is_dir():
+            files.write_json(directory / RECORD, {**made, "removed": files.timestamp()})
     (state / MARKS / run_id).unlink(missing_ok=True)
 
 
@@ -174,8 +176,16 @@ def _own(job: JobPlan) -> bool:
     return job.endpoint.served_by == SCHEME
 
 
+def _first_asked(path: Path) -> float:
+    """In seconds since the epoch; noted now where it was never."""
+    made = files.read_json(path) or {"since": time.time()}
+    path.parent.mkdir(parents=True, exist_ok=True)
+    files.write_json(path, made)
+    return float(made["since"])
+
+
 def _recorded(run: RunPlan, state: Path) -> float:
-    """When the endpoint was first asked for, in seconds since the epoch; noted now where it was never."""
+    """When the run's own was first asked for; what is needed to remove it is noted before."""
     record = Path(run.directory) / RECORD
     made = files.read_json(record) or {}
     if not made.get("since") or made.get("removed"):
@@ -206,7 +216,9 @@ def _create(lepton: Lepton, run: RunPlan, job: JobPlan) -> None:
     try:
         lepton.create_endpoint(body)
     except NameTaken:
-        return
+        # Another launcher was quicker, and its endpoint doesn't know the secret as it is now.
+        lepton.delete_endpoint(name)
+        raise Waiting(f"the endpoint {name} is made anew") from None
 
 
 def _url(lepton: Lepton, name: str) -> str:

@@ -20,6 +20,7 @@ from launcher.backends.protocol import NotSent
 PAGE = 500
 # Seconds without a byte after which the log of a running job is taken to be read up to now.
 LOG_PAUSE = 1.0
+_HOSTS = ("dgxc-lepton.nvidia.com", "lepton.ai")
 _LOOPBACK = ("127.0.0.1", "localhost", "::1")
 _LOGIN = (
     "set LEPTON_WORKSPACE_ID and LEPTON_WORKSPACE_TOKEN (or LEPTON_API_TOKEN=WORKSPACE:TOKEN), "
@@ -161,15 +162,30 @@ class Lepton:
 def connected(settings: Mapping[str, Any]) -> Iterator[Lepton]:
     """The workspace that `execution` and the environment name. Raises NotSent where none is, or no token."""
     url = settings.get("api_url") or os.environ.get("LEPTON_WORKSPACE_URL") or ""
+    _check_address(url)
     token = os.environ.get("LEPTON_WORKSPACE_TOKEN") or os.environ.get("LEPTON_API_TOKEN") or ""
     workspace = settings.get("workspace") or os.environ.get("LEPTON_WORKSPACE_ID") or ""
     if ":" in token:
         named, _, token = token.partition(":")
         workspace = workspace or named
-    if url.startswith("http://") and urlsplit(url).hostname not in _LOOPBACK:
-        raise Refused(f"the token for Lepton is not sent over http:// ({urlsplit(url).hostname})")
     with _quiet():
         yield Lepton(_client(url, workspace, token, float(settings.get("request_timeout", 30.0))))
+
+
+def _check_address(url: str) -> None:
+    """The token goes there: a configuration may name Lepton's own hosts, and who starts runs any other. Raises
+    Refused."""
+    host = urlsplit(url).hostname or ""
+    if not url or host in _LOOPBACK:
+        return
+    if not url.startswith("https://"):
+        raise Refused(f"the token for Lepton is not sent over http:// ({host})")
+    known = any(host == name or host.endswith(f".{name}") for name in _HOSTS)
+    if not known and url != os.environ.get("LEPTON_WORKSPACE_URL"):
+        raise Refused(
+            f"the token for Lepton is not sent to {host}, which is none of Lepton's hosts",
+            hint="if it is right, export it yourself as LEPTON_WORKSPACE_URL",
+        )
 
 
 @cache

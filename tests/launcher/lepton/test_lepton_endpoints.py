@@ -113,7 +113,7 @@ def test_a_run_on_this_machine_asks_it_too(served: Lepton, tmp_path: Path, datab
 
 
 def test_an_endpoint_that_is_not_there_or_of_no_use_fails_the_job(
-    served: Lepton, tmp_path: Path, database: Database
+    served: Lepton, tmp_path: Path, database: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     run = planned(tmp_path / "a")
     database.record(run)
@@ -121,6 +121,13 @@ def test_an_endpoint_that_is_not_there_or_of_no_use_fails_the_job(
     assert row.state is State.FAILED
     assert str(row.reason).startswith("not submitted: the workspace has no endpoint 'my-model'")
     serve(served, "my-model", ["sleep", "60"], free_port())
+    late = planned(tmp_path / "late")
+    database.record(late)
+    (row,) = tick(database, late.run_id, PAUSE)
+    assert str(row.reason).startswith("the endpoint my-model is not ready yet (Lepton says Starting)")
+    monkeypatch.setattr(lepton_endpoints, "DEADLINE", 0.0)
+    (row,) = supervise(database, late)
+    assert str(row.reason).endswith("is not ready yet (Lepton says Starting), after 0 seconds")
     served.change(force={"my-model": "Stopped"})
     run = planned(tmp_path / "b")
     database.record(run)
@@ -134,10 +141,7 @@ def test_an_endpoint_that_is_not_there_or_of_no_use_fails_the_job(
     ("command", "reason"),
     [
         ("exit 3", "the endpoint evaldock-{} is of no use: Lepton says Error"),
-        (
-            "sleep 60",
-            "the run's endpoint is not ready after 1 seconds: the endpoint evaldock-{} is not ready yet",
-        ),
+        ("sleep 60", "the endpoint evaldock-{} is not ready yet (Lepton says Starting), after 1 seconds"),
     ],
     ids=["dies", "never-ready"],
 )

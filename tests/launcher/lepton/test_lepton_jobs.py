@@ -304,12 +304,33 @@ def test_both_ways_to_name_token_and_workspace(
     assert ended(place, submit(place, run)).state is State.SUCCEEDED
 
 
-def test_a_token_is_not_sent_in_the_clear(lepton: Lepton) -> None:
-    with (
-        pytest.raises(Refused, match=r"not sent over http:// \(api\.example\)"),
-        lepton_api.connected({"api_url": "http://api.example/v1"}),
-    ):
+@pytest.mark.parametrize(
+    ("url", "told"),
+    [
+        ("http://api.example/v1", "the token for Lepton is not sent over http:// (api.example)"),
+        ("https://api.example/v1", "is not sent to api.example, which is none of Lepton's hosts"),
+        ("https://xlepton.ai/v1", "is not sent to xlepton.ai"),
+    ],
+)
+def test_a_configuration_leads_no_token_astray(lepton: Lepton, url: str, told: str) -> None:
+    with pytest.raises(Refused) as raised, lepton_api.connected({"api_url": url}):
         pass
+    assert told in raised.value.message
+    with lepton_api.connected({"api_url": "https://gateway.dgxc-lepton.nvidia.com/api/v2/workspaces/x"}):
+        pass
+
+
+def test_a_long_list_of_jobs_is_read_to_its_end(
+    place: Place, lepton: Lepton, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lepton.change(settings={"hold": True})
+    monkeypatch.setattr(lepton_api, "PAGE", 2)
+    run = place.run(tmp_path, *[RESULTS] * 5)
+    handles = [place.backend.submit(run, job, 1, {}) for job in run.jobs]
+    before = lepton.look()["counted"]["GET /jobs"]
+    answers = place.backend.status(handles)
+    assert [answer.native for answer in answers.values()] == ["Queueing"] * 5
+    assert lepton.look()["counted"]["GET /jobs"] == before + 3
 
 
 def test_a_missing_secret_is_told_before_anything_starts(
