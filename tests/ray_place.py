@@ -31,7 +31,9 @@ def ray_place(request: pytest.FixtureRequest, **settings: Any) -> Place:
 
 def shared_root(shared: Shared) -> Path:
     """One for all tests: environments of harnesses below it are made once."""
-    return shared.folder / "ray-shared"
+    root = shared.folder / "ray-shared"
+    root.mkdir(exist_ok=True)
+    return root
 
 
 def place_on(head: RayHead, root: Path, **settings: Any) -> Place:

@@ -60,6 +60,7 @@ esac
 came=$PWD
 @lay@
 cd @folder@ && mkdir -p @logs@ && : >>@log@ || { echo "evaldock: @folder_said@ can't be used"; exit 70; }
+command -v setsid >/dev/null 2>&1 || { echo "evaldock: setsid is not on this node"; exit 70; }
 state=$(mktemp -d) || exit 70
 @working_dir@
 echo "evaldock: it runs in $PWD on $(uname -n)"
@@ -78,6 +79,7 @@ while [ ! -e "$state/code" ]; do
   lives "$PPID" && [ ! -e @stop@ ] || asked=1
   [ "$((beat % 10))" -ne 0 ] || : >@alive@
   beat=$((beat + 1))
+  [ -n "$holder" ] || [ "$beat" -lt 300 ] || echo 70 >"$state/code"
   [ -n "$holder" ] || { [ -s "$state/holder" ] && read -r holder <"$state/holder"; }
   if [ -n "$asked" ] && [ -z "$passed" ] && [ -n "$holder" ]; then
     kill -TERM "$holder" 2>/dev/null

@@ -253,6 +253,36 @@ def test_one_failed_request_to_stop_does_not_spare_the_others(
     assert "stopping has to wait: Ray at" in log.read_text()
 
 
+def test_what_was_submitted_is_stopped_where_the_next_one_is_refused(
+    place: Place, fake: Ray, tmp_path: Path, database: Database
+) -> None:
+    run = place.run(tmp_path, "true", "true", "true", parallel=3, on_failure="stop-all")
+    database.record(run)
+    sent: list[str] = []
+
+    def answer(method: str, path: str) -> tuple[int, Any]:
+        if method == "POST" and path == "/api/jobs/":
+            if len(sent) == 2:
+                return 400, "TypeError: not this one"
+            sent.append(fake.bodies[-1]["submission_id"])
+            return 200, {}
+        if path.endswith("/stop"):
+            return 500, "no"
+        if path == "/api/jobs/":
+            return 200, [{"submission_id": each, "status": "RUNNING"} for each in sent]
+        name = path.rpartition("/")[2]
+        return (200, {"submission_id": name, "status": "RUNNING"}) if name in sent else (404, "no")
+
+    fake.answer = answer
+    rows = tick(database, run.run_id, {})
+    assert [row.state for row in rows] == [State.QUEUED, State.QUEUED, State.FAILED]
+    assert str(rows[2].reason).startswith("not submitted: Ray at")
+    tick(database, run.run_id, {})
+    # One of them can't be stopped, and the other is asked to all the same.
+    stopped = [path.split("/")[3] for _, path in fake.asked if path.endswith("/stop")]
+    assert stopped == sent
+
+
 def test_nothing_of_the_environment_changes_the_address(
     place: Place, fake: Ray, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
