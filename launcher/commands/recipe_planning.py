@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -144,6 +144,8 @@ class _Steps:
     pipeline: Pipeline
     layers: Sequence[Layer]
     asked: Asked
+    # Steps of one project ship the same: it is read once.
+    trees: dict[Path, CodeTree] = field(default_factory=dict)
 
     def plan(self, step: Step, given: Sequence[str], index: int, inputs: Mapping[str, str]) -> StepPlan:
         known = {"name": self.pipeline.name, "step": step.name, "inputs": inputs}
@@ -179,7 +181,12 @@ class _Steps:
         )
 
     def _code(self, spec: Runspec) -> tuple[CodeTree | None, str]:
-        return code_of(spec, self.asked.options["code"])
+        what = self.asked.options["code"]
+        root = root_of(spec, what)
+        place = spec.script if what == "script" else root
+        if place not in self.trees:
+            self.trees[place] = code_of(spec, what)[0]
+        return self.trees[place], spec.script.relative_to(root).as_posix()
 
     def _task(self, step: Step, given: Sequence[str], index: int, around: Surroundings) -> StepPlan:
         """One task for one model: the results of a step are one folder."""

@@ -193,9 +193,9 @@ def _print_plan(planned: Planned, as_json: bool) -> None:
         script = submission.pop("script", "")
         own = {"configuration": dict(job.config)} if job.kind == "recipe" else {}
         model = f" for {job.endpoint.model_id}" if job.endpoint.model_id else ""
-        out(f"# {job.key}: {job.task}{model}, on {plan.backend}")
+        out(safe(f"# {job.key}: {job.task}{model}, on {plan.backend}"))
         out(yaml.safe_dump({**own, **submission}, sort_keys=False, allow_unicode=True).rstrip())
-        out(f"\n{script}")
+        out(f"\n{safe(script)}")
 
 
 def _start(plan: RunPlan, *, detach: bool, hold: bool, as_json: bool) -> int:

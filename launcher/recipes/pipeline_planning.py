@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from catalog.errors import InvalidInput, UsageError
+from catalog.errors import InvalidInput, NotFound, UsageError
 from catalog.nearest import did_you_mean
 from launcher.configuration.model import Execution
 from launcher.jobs import JobPlan, RunPlan
@@ -51,9 +51,17 @@ def plan_pipeline(
     given = _by_step(pipeline, overrides)
     steps = {step.name: step for step in pipeline.steps}
     planned: dict[str, StepPlan] = {}
+    wrong: list[UsageError | NotFound] = []
     for index, step in enumerate(pipeline.steps):
         inputs = {steps[name].input_name: placeholder(name) for name in step.needs}
-        planned[step.name] = plan_step(step, (*step.overrides, *given[step.name]), index, inputs)
+        try:
+            planned[step.name] = plan_step(step, (*step.overrides, *given[step.name]), index, inputs)
+        except (UsageError, NotFound) as error:
+            wrong.append(error)
+    if len(wrong) > 1:
+        raise InvalidInput(f"{len(wrong)} steps can't be planned:", [str(error) for error in wrong])
+    if wrong:
+        raise wrong[0]
     _check(planned)
     settings: dict[str, Any] = {}
     for one in planned.values():

@@ -256,6 +256,16 @@ def test_what_cannot_be_one_run(recipe: Write, project: Path, words: list[str], 
     assert message in ran.err
 
 
+def test_mistakes_of_all_steps_at_once(recipe: Write, project: Path) -> None:
+    recipe("a", "[tool.runspec]", "[tool.runspec.run]", "launch = 'x'")
+    recipe("b", *PYTHON)
+    (project / "pipeline.toml").write_text(steps("a", "b", "c"))
+    ran = evaldock("run", "pipeline.toml", "b.execution.type=docker", "--dry-run")
+    assert ran.code == 2
+    for part in ("3 steps can't be planned", "'x': use direct", "no image is named", "no such recipe"):
+        assert part in ran.err
+
+
 def test_a_task_of_a_catalog_between_recipes(recipe: Write, project: Path, tmp_path: Path) -> None:
     recipe("prepare", *PYTHON, body="print('ready')")
     recipe(

@@ -168,3 +168,22 @@ def test_a_dry_run_prints_what_would_be_sent(told: Path) -> None:
     assert "configuration:\n  limit: 4\n  data:\n    name: sums\n    twice: 4\n" in ran.out
     assert "image: registry.example/score:1" in ran.out
     assert 'python3 "$EVALDOCK_CODE"/recipes/score.py' in ran.out
+
+
+def test_what_recipes_say_does_not_talk_to_the_terminal(recipe: Write) -> None:
+    hostile = "\\u001b[31mred\\u001b]0;title\\u0007"
+    path = recipe(
+        "a",
+        "[tool.runspec]",
+        f'docs = "{hostile}"',
+        f'"{hostile}" = 1',
+        *PYTHON,
+        f'cmd = "{hostile} {{script}}"',
+        "[tool.runspec.env]",
+    )
+    (path.parent / "config").mkdir()
+    (path.parent / "config" / "default.yaml").write_text(f'# {hostile}\n"{hostile}": "{hostile}"\n')
+    for words in (["ls", "recipes"], ["help", "./a.py"], ["run", "a.py", "--dry-run"]):
+        shown = evaldock(*words)
+        assert "\x1b" not in shown.out + shown.err, words
+        assert "\x07" not in shown.out + shown.err, words
