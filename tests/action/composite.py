@@ -37,8 +37,8 @@ Foreign = Callable[["Runner", Mapping[str, str], Mapping[str, str]], Mapping[str
 @dataclass(slots=True)
 class Runner:
     """`folder` holds the runner's own files, `workspace` is where jobs start, `own` is the repository of the
-    workflow, which `$/…` means. `github` and `secrets` are contexts. `repositories` maps `owner/name` to folders
-    where its actions lie. `cancel` is asked while a step runs."""
+    workflow, which `$/…` means. `github` and `secrets` are contexts. `repositories` maps `owner/name` to
+    folders where its actions lie. `cancel` is asked while a step runs."""
 
     packages: GitHubPackages
     folder: Path
