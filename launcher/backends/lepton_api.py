@@ -173,8 +173,8 @@ def connected(settings: Mapping[str, Any]) -> Iterator[Lepton]:
 
 
 def _check_address(url: str) -> None:
-    """The token goes there: a configuration may name Lepton's own hosts, and who starts runs any other. Raises
-    Refused."""
+    """The token goes there: a configuration may name Lepton's own hosts, and who starts runs any other.
+    Raises Refused."""
     host = urlsplit(url).hostname or ""
     if not url or host in _LOOPBACK:
         return
