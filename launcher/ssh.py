@@ -30,6 +30,8 @@ BLOCK = 1 << 18
 _KNOWN_HOSTS = "~/.ssh/known_hosts"
 _EVERYBODYS = "/etc/ssh/ssh_known_hosts"
 _CONFIG = "~/.ssh/config"
+# Another file instead, where who runs this is nobody with a home: a step of a workflow.
+CONFIG_VARIABLE = "EVALDOCK_SSH_CONFIG"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -248,7 +250,7 @@ def _hops(said: Mapping[str, Any]) -> list[Address]:
 
 def _configured(name: str) -> Mapping[str, Any]:
     """What the user's configuration says of a host. Raises UsageError for one that can't be read."""
-    paramiko, path = _paramiko(), Path(_CONFIG).expanduser()
+    paramiko, path = _paramiko(), Path(os.environ.get(CONFIG_VARIABLE) or _CONFIG).expanduser()
     if not path.is_file():
         return {}
     try:

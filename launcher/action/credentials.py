@@ -13,10 +13,10 @@ from pathlib import Path
 
 from catalog.errors import UsageError
 from launcher.run_directory import write_bytes
+from launcher.ssh import CONFIG_VARIABLE
 
 SSH_KEY, KNOWN_HOSTS, RAY_TOKEN = "EVALDOCK_SSH_KEY", "EVALDOCK_SSH_KNOWN_HOSTS", "RAY_AUTH_TOKEN"
 GIT_TOKEN = "EVALDOCK_TOKEN"  # noqa: S105 # the name of the variable
-SSH_CONFIG = "EVALDOCK_SSH_CONFIG"
 _FOLDER = "credentials"
 
 
@@ -38,7 +38,7 @@ def hand_over(environ: Mapping[str, str], folder: Path) -> tuple[dict[str, str],
             )
         key_file, hosts_file = _write(files / "ssh_key", key), _write(files / "known_hosts", known)
         config = f"Host *\n  IdentityFile {key_file}\n  IdentitiesOnly yes\n  UserKnownHostsFile {hosts_file}"
-        made[SSH_CONFIG] = str(_write(files / "ssh_config", config))
+        made[CONFIG_VARIABLE] = str(_write(files / "ssh_config", config))
     if ray := environ.get(RAY_TOKEN, "").strip():
         made["RAY_AUTH_TOKEN_PATH"] = str(_write(files / "ray_token", ray))
     for name in (SSH_KEY, KNOWN_HOSTS, RAY_TOKEN, GIT_TOKEN):
