@@ -17,6 +17,7 @@ from catalog.tables import Column, fields, paragraphs, table
 if TYPE_CHECKING:
     from launcher.recipes.described import Configuration
     from launcher.recipes.discovery import Found
+    from launcher.recipes.pipelines import Step
     from launcher.recipes.runspec import Runspec
 
 _PROSE = 100  # lines of text longer than this are hard to read
@@ -57,12 +58,13 @@ def recipes(*, folder: Path, as_json: bool) -> None:
 
 
 @click.command(name="help")
-@click.argument("what", nargs=-1, metavar="[COMMAND... | RECIPE]")
+@click.argument("what", nargs=-1, metavar="[COMMAND... | RECIPE | PIPELINE]")
 @json_option
 def help_command(*, what: tuple[str, ...], as_json: bool) -> None:
     """Show the help of a command, or of a recipe.
 
-    Of a recipe: its documentation, its configurations, what can be overridden, and the profiles it can run in.
+    Of a recipe: its documentation, its configurations, what can be overridden, and the profiles it can run
+    in. Of a pipeline: its steps, in the order in which they can run.
 
     \b
     Examples:
@@ -70,10 +72,13 @@ def help_command(*, what: tuple[str, ...], as_json: bool) -> None:
       evaldock help ls tasks
       evaldock help recipes/score.py
     """
-    if len(what) == 1 and ("/" in what[0] or what[0].endswith(".py")):
+    if len(what) == 1 and not what[0].endswith(".toml") and ("/" in what[0] or what[0].endswith(".py")):
         from launcher.recipes.runspec import parse  # noqa: PLC0415
 
         _help_recipe(what[0], parse(what[0]), as_json)
+        return
+    if len(what) == 1 and what[0].endswith(".toml"):
+        _help_pipeline(what[0], as_json)
         return
     if as_json:
         raise UsageError("--json is for recipes", hint="a command's help is text")
@@ -134,6 +139,43 @@ def _help_recipe(path: str, spec: Runspec, as_json: bool) -> None:
     for problem in (*spec.warnings, unread, wrong):
         if problem:
             warn(problem)
+
+
+def _help_pipeline(path: str, as_json: bool) -> None:
+    from launcher.recipes.pipelines import read  # noqa: PLC0415
+
+    pipeline = read(Path(path))
+    steps = pipeline.ordered()
+    if as_json:
+        print_json({"name": pipeline.name, "steps": [_step_data(step) for step in steps]})
+        return
+    columns = (Column("step"), Column("needs"), Column("runs"), Column("config"), Column("profile"))
+    rows = [
+        (
+            step.name,
+            ", ".join(step.needs),
+            step.task or Path(step.recipe or "").name,
+            Path(step.config or "").name,
+            step.profile or "",
+            " ".join(step.overrides),
+        )
+        for step in steps
+    ]
+    out(bold(safe(pipeline.name)))
+    out(table([*columns, Column("overrides", flexible=True)], rows, width=width()))
+    out(f"\n{bold('Run it')}\n  evaldock run {safe(shlex.quote(path))}{dim(' STEP.key=value…')}")
+
+
+def _step_data(step: Step) -> dict[str, Any]:
+    return {
+        "step": step.name,
+        "needs": list(step.needs),
+        "recipe": str(step.recipe) if step.recipe else None,
+        "task": step.task,
+        "config": step.config,
+        "profile": step.profile,
+        "overrides": list(step.overrides),
+    }
 
 
 def _how(spec: Runspec) -> Iterator[tuple[str, str]]:

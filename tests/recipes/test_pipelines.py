@@ -256,6 +256,26 @@ def test_what_cannot_be_one_run(recipe: Write, project: Path, words: list[str], 
     assert message in ran.err
 
 
+def test_help_of_a_pipeline(example: Path) -> None:
+    shown = evaldock("help", "sums/pipeline.toml")
+    assert shown.out.splitlines() == [
+        "sums",
+        "STEP     NEEDS    RUNS        OVERRIDES",
+        "prepare           prepare.py  count=10",
+        "score    prepare  score.py",
+        "report   score    report.py",
+        "",
+        "Run it",
+        "  evaldock run sums/pipeline.toml STEP.key=value…",
+    ]
+    data = evaldock("help", example, "--json").json
+    assert [(step["step"], step["needs"]) for step in data["steps"]] == [
+        ("prepare", []),
+        ("score", ["prepare"]),
+        ("report", ["score"]),
+    ]
+
+
 def test_mistakes_of_all_steps_at_once(recipe: Write, project: Path) -> None:
     recipe("a", "[tool.runspec]", "[tool.runspec.run]", "launch = 'x'")
     recipe("b", *PYTHON)
