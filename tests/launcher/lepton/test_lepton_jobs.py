@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
+import shutil
 import subprocess
 import sys
 import threading
@@ -24,6 +25,7 @@ from launcher.configuration import lepton as settings
 from launcher.configuration.model import Execution
 from launcher.database import Database
 from launcher.jobs import JobHandle, LogChunk, RunPlan, SecretName, State
+from launcher.result_stream import receive
 from launcher.supervisor import request_stop, resume, tick
 from lepton_place import lepton_place
 from planned_runs import plan
@@ -445,6 +447,22 @@ def test_shipped_code_comes_along(place: Place, tmp_path: Path, database: Databa
     (row,) = supervise(database, run)
     assert (row.state, row.reason) == (State.SUCCEEDED, None)
     assert (here(run) / "artifacts" / "said").read_text() == "hello from the code\n"
+
+
+@pytest.mark.parametrize("shell", [["bash", "--posix"], ["busybox", "sh"]], ids=lambda shell: str(shell[0]))
+def test_the_script_runs_in_other_shells(place: Place, tmp_path: Path, shell: list[str]) -> None:
+    found = shutil.which(shell[0])
+    if found is None:
+        pytest.skip(f"{shell[0]} is not on this machine")
+    run = changed(place.run(tmp_path, "echo printed; exit 3"), timeout=60.0)
+    script = lepton_job.script(run, run.jobs[0], 1)
+    done = subprocess.run([found, *shell[1:], "-c", script, "evaldock"], capture_output=True, check=False)
+    assert (done.returncode, done.stderr) == (3, b"")
+    received = receive(done.stdout)
+    assert received.log == b"printed\n"
+    assert received.exit is not None
+    assert received.exit.exit_code == 3
+    assert received.packed is not None
 
 
 def test_too_much_code_for_a_command_is_refused() -> None:
