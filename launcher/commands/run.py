@@ -19,6 +19,9 @@ if TYPE_CHECKING:
     from launcher.database import JobRow
     from launcher.planning import Planned
 
+# Characters of one word that are worth showing.
+_LONGEST = 1000
+
 
 @click.command()
 @click.argument("what", nargs=-1, metavar="[TASK | RECIPE | PIPELINE | KEY=VALUE]...")
@@ -170,6 +173,15 @@ def _is_override(word: str) -> bool:
     return "=" in word and not (word.endswith((".py", ".toml")) and "/" in word.partition("=")[0])
 
 
+def _shortened(value: Any) -> Any:
+    """Packed text is nothing to read, and what is in it stands below; `--json` has it whole."""
+    if isinstance(value, str) and len(value) > _LONGEST and not any(map(str.isspace, value)):
+        return f"{value[:20]}… ({len(value)} characters, whole with --json)"
+    if isinstance(value, Mapping):
+        return {key: _shortened(part) for key, part in value.items()}
+    return [_shortened(part) for part in value] if isinstance(value, list) else value
+
+
 def _print_plan(planned: Planned, as_json: bool) -> None:
     from launcher.backends.protocol import load  # noqa: PLC0415
     from launcher.packaging import as_data, summary  # noqa: PLC0415
@@ -194,7 +206,8 @@ def _print_plan(planned: Planned, as_json: bool) -> None:
         own = {"configuration": dict(job.config)} if job.kind == "recipe" else {}
         model = f" for {job.endpoint.model_id}" if job.endpoint.model_id else ""
         out(safe(f"# {job.key}: {job.task}{model}, on {plan.backend}"))
-        out(yaml.safe_dump({**own, **submission}, sort_keys=False, allow_unicode=True).rstrip())
+        shown = _shortened({**own, **submission})
+        out(yaml.safe_dump(shown, sort_keys=False, allow_unicode=True).rstrip())
         out(f"\n{safe(script)}")
 
 
