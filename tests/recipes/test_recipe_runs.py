@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 
+from launched import wait_for
 from planned_runs import HARNESSES
 from running import Ran, evaldock
 
@@ -107,6 +108,35 @@ def test_an_exit_code_is_its_own_and_a_resumed_one_finds_what_it_left(where: lis
     assert evaldock("resume", ran.json["run"]).code == 0
     assert evaldock("tick", "--loop", ran.json["run"]).code == 0
     assert told(ran)["before"] is True
+    (job,) = evaldock("status", ran.json["run"], "--json").json
+    assert (job["state"], job["attempt"]) == ("succeeded", 2)
+
+
+def test_one_that_is_asked_to_stop_has_time_for_its_last_word(where: list[str], recipe: Write) -> None:
+    recipe(
+        "long",
+        "[tool.runspec]",
+        'setup = "export A=b"',
+        "[tool.runspec.run]",
+        'launch = "python"',
+        body="import os, signal, sys, time\n"
+        "results = os.environ['EVALDOCK_RESULTS']\n"
+        "if os.path.exists(results + '/checkpoint'):\n    sys.exit(0)\n"
+        "def stop(*_):\n    open(results + '/checkpoint', 'w').close()\n    sys.exit(0)\n"
+        "signal.signal(signal.SIGTERM, stop)\n"
+        "open(results + '/started', 'w').close()\n"
+        "time.sleep(600)\n",
+    )
+    ran = evaldock("run", "long.py", *where, "--detach", "--json")
+    folder = Path(ran.json["directory"]) / "jobs" / "000-long" / "artifacts"
+    wait_for(folder / "started")
+    assert evaldock("kill", ran.json["run"]).code == 0
+    wait_for(folder / "checkpoint")
+    assert evaldock("status", ran.json["run"], "--watch", "--interval", "0.2").code == 0
+    (job,) = evaldock("status", ran.json["run"], "--json").json
+    assert (job["state"], job["reason"]) == ("cancelled", "stopped on request")
+    assert evaldock("resume", ran.json["run"]).code == 0
+    assert evaldock("tick", "--loop", ran.json["run"]).code == 0
     (job,) = evaldock("status", ran.json["run"], "--json").json
     assert (job["state"], job["attempt"]) == ("succeeded", 2)
 
