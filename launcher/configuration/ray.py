@@ -88,6 +88,15 @@ class RayExecution(Execution):
         return (self.shared_dir or self.node_dir).rstrip("/")
 
     def check(self, jobs: Sequence[JobPlan]) -> tuple[list[str], list[str]]:
+        problems, warnings = self._secrets(jobs)
+        if self.contained and any(job.resources.gpus or job.resources.gpu_ids for job in jobs):
+            warnings.append(
+                f"{self.container_runtime} doesn't know which GPUs Ray has reserved for a job: with several "
+                "jobs on a node they may meet"
+            )
+        return problems, warnings
+
+    def _secrets(self, jobs: Sequence[JobPlan]) -> tuple[list[str], list[str]]:
         """A secret of the launcher's needs a way to the node that nobody else can read, or the owner's word
         that everybody may."""
         secrets = sorted(

@@ -16,6 +16,7 @@ from catalog.errors import InvalidInput
 from launched import changed
 from launcher.backends import ray
 from launcher.backends.ray_request import build, content_digest, label_selector, submission_id
+from launcher.configuration.ray import RayExecution
 from launcher.jobs import JobPlan, Resources, RunPlan, SecretName
 from launcher.planning import plan_run
 from planned_runs import DIGEST, catalog, config, plan
@@ -213,3 +214,16 @@ def test_gpus_are_counted() -> None:
         planned({"gpus": "all"})
     run = changed(planned(SHARED), resources=Resources(gpu_ids=("0", "2")))
     assert build(run, run.jobs[0], 1, {}).request["entrypoint_num_gpus"] == 2
+
+
+def test_what_ray_does_not_do_for_a_job() -> None:
+    run = planned({})
+    settings = RayExecution(dashboard_url=URL, container_runtime="docker")
+    assert settings.check(changed(run, resources=Resources(gpus=1)).jobs) == (
+        [],
+        [
+            "docker doesn't know which GPUs Ray has reserved for a job: with several jobs on a node they may "
+            "meet"
+        ],
+    )
+    assert settings.check(run.jobs) == ([], [])
