@@ -62,7 +62,28 @@ class _Read:
     checks: list[Check] = field(default_factory=list)
     config: RunConfig | None = None
     raw: Mapping[str, Any] = field(default_factory=dict)
+    keys: Mapping[str, str] = field(default_factory=dict)
     backend: str | None = None
+
+    def secrets(self) -> dict[str, str]:
+        """Names of the secrets that jobs get, with the side that has them. Those that may be unset are not
+        there; of the bound keys, those that aren't this machine's."""
+        from launcher.secrets import Environment  # noqa: PLC0415
+
+        if self.config is None:
+            return {}
+        config, where = self.config, self.config.execution.secrets_where
+        given = {**config.execution.env_vars, **config.evaluation.env_vars, **config.deployment.env_vars}
+        given |= {name: name for name in config.evaluation.required_env_vars}
+        for target in config.targets or (config.target,):
+            key = target.api_endpoint.api_key_name
+            given |= {key: key} if key else {}
+        if where != "host":
+            given |= {name: name for name in self.keys.values()}
+        needed = {name: value for name, value in given.items() if not value.endswith("?")}
+        made = Environment(where)
+        made.add(needed, {value.rpartition(":")[2]: "" for value in needed.values()}, "env_vars")
+        return {secret.source: secret.where for secret in made.secrets.values()}
 
 
 def _machine() -> Iterator[Check]:
@@ -110,7 +131,7 @@ def _configuration(asked: Asked) -> _Read:
         if around.profile is not None:
             chain = " ← ".join(around.profile.chain)
             read.checks.append(ok("profile", f"{chain} ({around.profile.file.shown})"))
-            read.checks += _keys(around.profile.keys)
+            read.keys = around.profile.keys
             read.checks += [fail("profile", problem) for problem in profiles.problems(around.profile)]
             read.backend = read.backend or around.profile.backend
         extra = [Layer("--backend", {"execution": {"type": asked.backend}})] if asked.backend else []
@@ -132,7 +153,9 @@ def _configuration(asked: Asked) -> _Read:
     if execution.remote is None:
         output = Path(execution.output_dir or DEFAULT_OUTPUT).absolute()
         read.checks.append(folder("output", output, "choose another --output-dir"))
-    read.checks += _variables(read.config)
+    secrets = read.secrets()
+    read.checks += _keys({url: name for url, name in read.keys.items() if secrets.get(name) != "runtime"})
+    read.checks += _variables(secrets)
     return read
 
 
@@ -144,28 +167,11 @@ def _keys(bound: Mapping[str, str]) -> Iterator[Check]:
             yield warn("key", f"{name}, the key for {url}, is not set", f"export {name}=…")
 
 
-def _variables(config: RunConfig) -> Iterator[Check]:
-    for name, where in sorted(_secrets(config).items()):
+def _variables(secrets: Mapping[str, str]) -> Iterator[Check]:
+    for name, where in sorted(secrets.items()):
         if where != "host" or os.environ.get(name):
             continue
         yield fail("variable", f"{name} is not set, and jobs are to get it", f"export {name}=…")
-
-
-def _secrets(config: RunConfig) -> dict[str, str]:
-    """Names of the variables that jobs get, with the side that has them. Those that may be unset are not
-    there."""
-    from launcher.secrets import Environment  # noqa: PLC0415
-
-    made = Environment(config.execution.secrets_where)
-    given = {**config.execution.env_vars, **config.evaluation.env_vars, **config.deployment.env_vars}
-    given |= {name: name for name in config.evaluation.required_env_vars}
-    for target in config.targets or (config.target,):
-        key = target.api_endpoint.api_key_name
-        given |= {key: key} if key else {}
-    needed = {name: value for name, value in given.items() if not value.endswith("?")}
-    everything = {value.rpartition(":")[2]: "" for value in needed.values()}
-    made.add(needed, everything, "env_vars")
-    return {secret.source: secret.where for secret in made.secrets.values()}
 
 
 def _backend(name: str, read: _Read) -> Iterator[Check]:
@@ -181,7 +187,7 @@ def _backend(name: str, read: _Read) -> Iterator[Check]:
         subject = Subject(
             settings=read_execution(read.config.execution).settings,
             execution=read.config.execution.model_dump(mode="json"),
-            secrets=_secrets(read.config),
+            secrets=read.secrets(),
         )
     checks = importlib.import_module(module).checks
     try:

@@ -160,6 +160,11 @@ def specification(run: RunPlan, job: JobPlan, attempt: int, code: Sequence[str] 
     """The body of Lepton's "create job" call. `code` is shipped code, see `pieces`."""
     settings = run.settings
     replicas = max(settings.get("num_replicas", 1), job.resources.nodes)
+    if job.inputs and not settings.get("volumes"):
+        raise Refused(
+            f"{job.task} reads the results of other jobs, and they share no storage with it",
+            hint="mount a volume (execution.mounts) and set execution.output_dir to a folder on it",
+        )
     text = base64.b64encode(script(run, job, attempt).encode()).decode()
     if len(text) > ARGUMENT:
         raise Refused(

@@ -156,6 +156,18 @@ def test_a_workspace_that_has_what_is_asked_for(lepton: Lepton) -> None:
     assert lepton.look()["jobs"] == {}
 
 
+def test_a_key_that_jobs_on_lepton_get_is_the_workspaces(lepton: Lepton, project: Path) -> None:
+    (project / "env.toml").write_text(
+        '[cloud]\nexecutor = "lepton"\nresource_shape = "cpu.small"\n'
+        'env = { HF_TOKEN = "runtime:HF_TOKEN" }\n'
+        '[cloud.keys]\n"https://api.example/v1" = "API_KEY"\n'
+    )
+    lepton.change(settings={"secrets": {"HF_TOKEN": "x"}})
+    ran = evaldock("doctor", "--catalog", CATALOG, "--profile", "cloud", "--json")
+    said = {each["said"]: each["grade"] for each in ran.json if each["check"] in ("secret", "key")}
+    assert said == {"the workspace has no API_KEY": "fail", "the workspace has HF_TOKEN": "ok"}
+
+
 def test_a_workspace_that_has_not(lepton: Lepton, monkeypatch: pytest.MonkeyPatch) -> None:
     given = settings(resource_shape="cpu.smal", node_group="groop", env_vars="{HF_TOKEN: HF_TOKEN}")
     code, found = doctor("--backend", "lepton", *given)
