@@ -27,6 +27,11 @@ _SPELT: Mapping[str, tuple[str, ...]] = {
     "nodes": ("nodes",),
     "gpus_per_node": ("gpus_per_node", "gpus"),
 }
+_MOUNTS, _VARIABLES, _KINDS = (
+    ("mounts", "container_mounts"),
+    ("env", "env_vars"),
+    ("host:", "runtime:", "lit:"),
+)
 # Values that ask for nothing: none, and Lepton's lists of names.
 _ABSENT = (type(None), list, tuple)
 _HOLDERS = (("execution",), ("run", "env"))
@@ -35,7 +40,8 @@ _HOLDERS = (("execution",), ("run", "env"))
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Compiled:
     """`config` is what the recipe gets, `how` the settings it is run by, `whole` both as they were composed.
-    `gpus` is a count on each node (-1: all), None where nobody asked for any."""
+    `gpus` is a count on each node (-1: all), None where nobody asked for any. `warnings` are complete
+    lines."""
 
     whole: Mapping[str, Any]
     config: Mapping[str, Any]
@@ -43,6 +49,7 @@ class Compiled:
     image: str | None
     nodes: int
     gpus: int | None
+    warnings: tuple[str, ...] = ()
 
 
 def compile_recipe(
@@ -105,6 +112,7 @@ class _Reader:
         execution = _mapping(data.pop("execution", {}), "execution", composed)
         deployment = _mapping(data.pop("deployment", {}), "deployment", composed)
         asked = {name: self._asked(composed, execution, name) for name in _SPELT}
+        execution, warnings = _with_field(execution, composed)
         for name in (each for spelt in _SPELT.values() for each in spelt):
             if not isinstance(execution.get(name), list | tuple):
                 execution.pop(name, None)
@@ -121,6 +129,7 @@ class _Reader:
             image=image,
             nodes=self._nodes(asked["nodes"], composed),
             gpus=self._gpus(asked["gpus_per_node"], composed),
+            warnings=warnings,
         )
 
     def _asked(self, composed: Composed, execution: Mapping[str, Any], name: str) -> Any:
@@ -159,6 +168,29 @@ class _Reader:
             remedy = "expected a whole number from 0 on, or 'gpu' for all of a node"
             raise _wrong(composed, "gpus_per_node", value, remedy)
         return value
+
+
+def _with_field(execution: dict[str, Any], composed: Composed) -> tuple[dict[str, Any], tuple[str, ...]]:
+    """`execution` with mounts and variables of the field's `run.env`, and what of that is not read."""
+    own = composed.run.get("env")
+    made, warnings = dict(execution), []
+    for key, value in (own if isinstance(own, Mapping) else {}).items():
+        if key in _MOUNTS and isinstance(value, list):
+            others = made.get("mounts") or []
+            made["mounts"] = [*value, *(each for each in others if each not in value)]
+        elif key in _VARIABLES and isinstance(value, Mapping):
+            given = {name: str(each) for name, each in value.items()}
+            if key == "env":
+                given = {
+                    name: text if text.startswith(_KINDS) else f"lit:{text}" for name, text in given.items()
+                }
+            made["env_vars"] = {**given, **(made.get("env_vars") or {})}
+        elif not any(key in spelt for spelt in _SPELT.values()):
+            where = composed.source(["run", "env", key])
+            warnings.append(
+                f"run.env.{key} ({where}) is not read here: say execution.{key}, or put it into a profile"
+            )
+    return made, tuple(warnings)
 
 
 def _knows(backend: Any, setting: str) -> bool:

@@ -167,7 +167,7 @@ def plan_job(
     wrong, told = execution.check([plan])
     planner.problems += wrong
     planner.stop()
-    warnings = (*spec.warnings, *dict.fromkeys((*planner.warnings, *told)))
+    warnings = (*spec.warnings, *dict.fromkeys((*compiled.warnings, *planner.warnings, *told)))
     return Job(
         plan=plan, compiled=compiled, settings=settings, code=(tree,) if tree else (), warnings=warnings
     )

@@ -224,6 +224,22 @@ def test_who_wins(recipe: Write, project: Path, profiles: Callable[[str], object
     assert (found.resources.nodes, found.image) == (7, "mine:1")
 
 
+def test_settings_as_the_field_has_them(recipe: Write, project: Path) -> None:
+    recipe("recipe", "[tool.runspec]", "[tool.runspec.run]", "launch = 'python'")
+    (project / "config").mkdir()
+    (project / "config" / "default.yaml").write_text(
+        "run:\n  env:\n    mounts: ['/a:/a', '/b:/b']\n    env: {A: 1, B: own}\n    partition: gpu\n"
+        "execution: {mounts: ['/b:/b', '/c:/c'], env_vars: {B: lit:stronger}}\n"
+    )
+    found = planned()
+    (one,) = found.plan.jobs
+    assert [mount.source for mount in one.mounts] == ["/a", "/b", "/c"]
+    assert dict(one.env) == {"A": "1", "B": "stronger"}
+    (warning,) = found.warnings
+    assert warning.startswith("run.env.partition (")
+    assert warning.endswith("is not read here: say execution.partition, or put it into a profile")
+
+
 def test_a_remote_backend_gets_no_path_of_this_machine(
     recipe: Write, project: Path, profiles: Callable[[str], object]
 ) -> None:
