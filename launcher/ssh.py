@@ -217,7 +217,7 @@ def _login(address: Address, through: Any, jumps: int, opened: list[Any]) -> Any
         raise
     except Exception as error:  # noqa: BLE001 # sorted by its class; whatever else it is, nobody answers there
         named = f"{user}@{address.hostname}" if user else address.hostname
-        raise _problem(paramiko, error, named, f"{host}:{port}") from None
+        raise _problem(paramiko, error, named, (host, port)) from None
     client.get_transport().set_keepalive(KEEP_ALIVE)
     return client
 
@@ -230,8 +230,22 @@ def _way(host: str, port: int, said: Mapping[str, Any], through: Any, limit: flo
         )
     command = said.get("proxycommand", "none")
     if command.lower() != "none":
-        return _paramiko().ProxyCommand(command)
+        return _command(command)
     return socket.create_connection((host, port), timeout=limit)
+
+
+def _command(text: str) -> Any:
+    """The user's ProxyCommand, which is waited for when the connection ends."""
+    made = _paramiko().ProxyCommand(text)
+    end = made.close
+
+    def close() -> None:
+        with suppress(ProcessLookupError):
+            end()
+        made.process.communicate()
+
+    made.close = close
+    return made
 
 
 def _hops(said: Mapping[str, Any]) -> list[Address]:
@@ -278,12 +292,14 @@ class _Unknown:
         )
 
 
-def _problem(paramiko: Any, error: Exception, named: str, where: str) -> EvaldockError:
+def _problem(paramiko: Any, error: Exception, named: str, where: tuple[str, int]) -> EvaldockError:
+    host, port = where
     if isinstance(error, paramiko.BadHostKeyException):
+        name = host if port == PORT else f"[{host}]:{port}"
         return Refused(
-            f"the SSH key of {error.hostname} has changed: it was {error.expected_key.fingerprint} "
+            f"the SSH key of {name} has changed: it was {error.expected_key.fingerprint} "
             f"and is now {error.key.fingerprint}",
-            hint=f"ask the cluster's people; if it is right: ssh-keygen -R '{error.hostname}'",
+            hint=f"ask the cluster's people; if it is right: ssh-keygen -R '{name}'",
         )
     if isinstance(error, paramiko.PasswordRequiredException):
         return Refused(f"the key for {named} has a passphrase", hint="give it to your agent: ssh-add")
@@ -292,7 +308,8 @@ def _problem(paramiko: Any, error: Exception, named: str, where: str) -> Evaldoc
         return Refused(f"{named} asks for {allowed}", hint="a key is needed, or run evaldock on that machine")
     if isinstance(error, FileNotFoundError):
         return Refused(f"the key file {error.filename} is not there", hint="see execution.ssh_key_path")
-    if isinstance(error, paramiko.AuthenticationException):
+    none = isinstance(error, paramiko.SSHException) and "No authentication methods" in str(error)
+    if none or isinstance(error, paramiko.AuthenticationException):
         return Refused(
             f"{named} accepts none of the keys: {error}",
             hint="try `ssh` by hand; execution.username and execution.ssh_key_path, or IdentityFile in "
@@ -300,7 +317,7 @@ def _problem(paramiko: Any, error: Exception, named: str, where: str) -> Evaldoc
         )
     what = "no answer in time" if isinstance(error, TimeoutError) else str(error) or type(error).__name__
     return Unreachable(
-        f"{named} can't be reached at {where}: {what}", hint="is the name right, and a VPN needed?"
+        f"{named} can't be reached at {host}:{port}: {what}", hint="is the name right, and a VPN needed?"
     )
 
 

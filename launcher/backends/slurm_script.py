@@ -63,7 +63,7 @@ def submission(run: RunPlan, job: JobPlan, attempt: int) -> str:
         walltime=walltime,
         max_walltime=most,
         all_used=f"its total walltime of {clock(most or 0)} is used up",
-        timed_out="its walltime was up, and it could not be started again",
+        not_again="Slurm took its time or its place, and would not start it again",
         secrets=secret_files(),
         log=files.JOB_LOG,
         exit_file=files.EXIT,

@@ -73,7 +73,7 @@ PartitionName=main Nodes=n1,n2 Default=YES MaxTime=INFINITE PreemptMode=OFF
 PartitionName=fragile Nodes=n3 PreemptMode=OFF
 PartitionName=high Nodes=n4 PriorityTier=10 PreemptMode=OFF
 PartitionName=low Nodes=n4 PriorityTier=1 PreemptMode=REQUEUE
-PartitionName=scavenge Nodes=n4 PriorityTier=1 PreemptMode=CANCEL GraceTime=20
+PartitionName=scavenge Nodes=n4 PriorityTier=1 PreemptMode=CANCEL
 """
 _NODE = "NodeName={name} NodeHostname={host} NodeAddr=127.0.0.1 Port={port} CPUs={cpus} RealMemory=4000"
 _DBD = """\
