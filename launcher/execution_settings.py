@@ -49,6 +49,7 @@ def read_execution(execution: Execution) -> Reading:
         shm=execution.shm_size or flagged["shm_size"],
         gpus=-1 if gpus == "all" else gpus,
         gpu_ids=tuple(settings.pop("gpu_ids", ())),
+        nodes=getattr(execution, "nodes", 1),  # only backends of clusters have several
     )
     return Reading(
         mounts=(*mounts, *(Mount(**mount) for mount in settings.pop("mounts", []))),
