@@ -16,6 +16,7 @@ from launcher import override_limits
 from launcher.configuration.compose import Composed, Layer, find
 from launcher.configuration.model import RunConfig, model_for, validate
 from launcher.recipes.runspec import Runspec
+from launcher.secrets import SECRET_NAME
 from launcher.surroundings import Surroundings
 
 # Parts of a profile that mean something to a recipe.
@@ -181,9 +182,7 @@ def _with_field(execution: dict[str, Any], composed: Composed) -> tuple[dict[str
         elif key in _VARIABLES and isinstance(value, Mapping):
             given = {name: str(each) for name, each in value.items()}
             if key == "env":
-                given = {
-                    name: text if text.startswith(_KINDS) else f"lit:{text}" for name, text in given.items()
-                }
+                given = {name: _literal(name, text) for name, text in given.items()}
             made["env_vars"] = {**given, **(made.get("env_vars") or {})}
         elif not any(key in spelt for spelt in _SPELT.values()):
             where = composed.source(["run", "env", key])
@@ -191,6 +190,17 @@ def _with_field(execution: dict[str, Any], composed: Composed) -> tuple[dict[str
                 f"run.env.{key} ({where}) is not read here: say execution.{key}, or put it into a profile"
             )
     return made, tuple(warnings)
+
+
+def _literal(name: str, text: str) -> str:
+    """A plain text is the value itself, which must be no secret."""
+    if text.startswith(_KINDS):
+        return text
+    if SECRET_NAME.search(name):
+        # Nothing of it is repeated: it may be the secret itself.
+        problem = f"run.env.env.{name}: a secret stands here by name only: host:{name} or runtime:{name}"
+        raise InvalidInput("the configuration has mistakes:", [problem])
+    return f"lit:{text}"
 
 
 def _knows(backend: Any, setting: str) -> bool:

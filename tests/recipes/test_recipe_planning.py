@@ -238,6 +238,10 @@ def test_settings_as_the_field_has_them(recipe: Write, project: Path) -> None:
     (warning,) = found.warnings
     assert warning.startswith("run.env.partition (")
     assert warning.endswith("is not read here: say execution.partition, or put it into a profile")
+    said = problem(InvalidInput, "recipe.py", "run.env.env.API_KEY=hunter2")
+    assert "run.env.env.API_KEY" in said
+    assert "by name only" in said
+    assert "hunter2" not in said
 
 
 def test_a_remote_backend_gets_no_path_of_this_machine(
