@@ -11,6 +11,7 @@ version = release = __version__
 
 extensions = ["generator.site"]
 evaldock_catalog = "../catalog"
+evaldock_repository = "https://github.com/evaldock/evaldock"
 
 myst_enable_extensions = ["deflist"]
 myst_heading_anchors = 3

@@ -117,6 +117,7 @@ def site(workflow: Workflow) -> int:
     arguments = ["build", f"--catalog={root}", f"--output={inputs.output}", "--json"]
     arguments += [f"--title={inputs.title}"] if inputs.title else []
     arguments += [f"--source={inputs.source}"] if inputs.source else []
+    arguments += _repository(workflow)
     arguments += ["-W"] if inputs.strict else []
     with workflow.group("Build the site"):
         done = workflow.evaldock(*arguments)
@@ -127,6 +128,14 @@ def site(workflow: Workflow) -> int:
     code = _follow_links(workflow, inputs.output) if inputs.check_links else 0
     workflow.summary(f"### The site has {done.data['tasks']} tasks\n")
     return code
+
+
+def _repository(workflow: Workflow) -> list[str]:
+    """Pages lead to the workflow that runs tasks where the repository has one."""
+    if not (workflow.workspace / ".github" / "workflows" / "evaluate.yml").is_file():
+        return []
+    server, name = workflow.environ.get("GITHUB_SERVER_URL"), workflow.environ.get("GITHUB_REPOSITORY")
+    return [f"--repository={server}/{name}"] if server and name else []
 
 
 def _follow_links(workflow: Workflow, output: Path) -> int:

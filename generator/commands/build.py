@@ -32,6 +32,9 @@ from generator.site.building import Build, run
 )
 @click.option("--title", metavar="TEXT", help="Title of the site (without --source).")
 @click.option(
+    "--repository", metavar="URL", help="Repository whose workflow evaluate.yml runs tasks: pages lead to it."
+)
+@click.option(
     "--jobs", "-j", type=click.IntRange(1), default=1, show_default=True, help="Processes for documents."
 )
 @click.option("--open", "show", is_flag=True, help="Open the site in a browser.")
@@ -45,6 +48,7 @@ def build(
     source: Path | None,
     output: Path,
     title: str | None,
+    repository: str | None,
     jobs: int,
     show: bool,
     strict: bool,
@@ -77,6 +81,7 @@ def build(
         source=source.resolve() if source else None,
         output=output.resolve(),
         title=title,
+        repository=repository,
         jobs=jobs,
         strict=strict,
         allow_unverified=allow_unverified,

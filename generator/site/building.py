@@ -17,12 +17,14 @@ DEFAULT_SOURCE = HERE / "default_source"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Build:
-    """All paths absolute. Without `source` a site is made from the catalog alone; `title` is for that one."""
+    """All paths absolute. Without `source` a site is made from the catalog alone; `title` is for that one.
+    `repository` is the address of the one that has the workflow which runs tasks."""
 
     catalog: Path
     source: Path | None
     output: Path
     title: str | None = None
+    repository: str | None = None
     jobs: int = 1
     strict: bool = False
     allow_unverified: bool = False
@@ -39,6 +41,8 @@ class Build:
         settings = [f"evaldock_catalog={self.catalog}"]
         if self.allow_unverified:
             settings.append("evaldock_allow_unverified=1")
+        if self.repository is not None:
+            settings.append(f"evaldock_repository={self.repository}")
         if self.title is not None:
             settings += [f"project={self.title}", f"html_title={self.title}"]
         return [

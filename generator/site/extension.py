@@ -26,6 +26,7 @@ from generator.site.example import ExampleEndpoint
 from generator.site.fingerprints import fingerprint, of_files, of_our_code
 from generator.site.output import Memory, keep_times
 from generator.site.pages import Site
+from generator.site.run_commands import repository_address
 from generator.site.settings import COMPONENTS, Settings
 
 if TYPE_CHECKING:
@@ -48,6 +49,7 @@ def setup(app: Sphinx) -> ExtensionMetadata:
     app.add_config_value("evaldock_catalog", None, "", types=(str, type(None)))
     app.add_config_value("evaldock_allow_unverified", False, "", types=(bool,))
     app.add_config_value("evaldock_example_endpoint", {}, "", types=(dict,))
+    app.add_config_value("evaldock_repository", Settings().repository, "", types=(str,))
     app.add_config_value("evaldock_workflow", Settings().workflow, "", types=(str,))
     app.add_config_value("evaldock_table_rows", Settings().table_rows, "", types=(int,))
     app.add_domain(EvalDomain)
@@ -101,6 +103,7 @@ def load_catalog(app: Sphinx) -> None:
             store.require_verified(catalog)
         settings = Settings(
             example=ExampleEndpoint.of(config.evaldock_example_endpoint),
+            repository=repository_address(config.evaldock_repository),
             workflow=config.evaldock_workflow,
             table_rows=config.evaldock_table_rows,
         )

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -11,13 +10,14 @@ from typing import Any
 from catalog.models import Catalog, Harness, Task
 from generator.site.addresses import BENCHMARKS, Addresses
 from generator.site.defaults import default_rows
-from generator.site.example import Endpoint, rendered_example
+from generator.site.example import rendered_example
 from generator.site.exports import address_file
 from generator.site.fingerprints import Records, fingerprint, of_our_code
 from generator.site.history import ChangeLog
 from generator.site.registries import registry_page
 from generator.site.results.section import section
 from generator.site.results.shown import MODELS, Results
+from generator.site.run_commands import RunCommands
 from generator.site.settings import Settings
 from generator.site.templating import Place, Templates
 
@@ -90,7 +90,7 @@ class Site:
             files=files_of(page, command_of=harness_page),
             rows=default_rows(task),
             registry_page=registry_page(harness.image.container),
-            run=_RunCommands.of(endpoint, task, self.settings.workflow),
+            run=RunCommands.of(endpoint, task, self.settings),
             endpoint=endpoint,
             command=rendered_example(task, endpoint),
             measured=section(self.results, harness, task, page),
@@ -211,31 +211,6 @@ _BLOCKS = {
     "command": "harness_command",
     "origin": "harness_origin",
 }
-
-
-@dataclass(frozen=True, slots=True)
-class _RunCommands:
-    shell: str
-    workflow: str
-
-    @classmethod
-    def of(cls, endpoint: Endpoint, task: Task, workflow: str) -> _RunCommands:
-        shell = [
-            f"evaldock run {shlex.quote(task.id)}",
-            f"--model-id {shlex.quote(endpoint.model_id)}",
-            f"--url {shlex.quote(endpoint.url)}",
-            f"--api-key-name {shlex.quote(endpoint.api_key_name)}",
-        ]
-        fields = {"task": task.id, "model_id": endpoint.model_id, "url": endpoint.url}
-        dispatch = [
-            f"gh workflow run {shlex.quote(workflow)}",
-            *(f"-f {shlex.quote(f'{name}={value}')}" for name, value in fields.items()),
-        ]
-        return cls(_SPLIT.join(shell), _SPLIT.join(dispatch))
-
-
-# A long command goes on in the next line.
-_SPLIT = " \\\n  "
 
 
 def _numbers(catalog: Catalog) -> list[tuple[str, int]]:

@@ -16,9 +16,10 @@ SCHEMA = HERE / "schema" / "catalog.schema.json"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Settings:
-    """`table_rows`: the most rows that one page's table may have. `workflow`: the file name of the workflow
-    that runs tasks in the site's repository."""
+    """`table_rows`: the most rows that one page's table may have. `repository`: its address on GitHub, empty
+    where it isn't known; `workflow`: the file name of the workflow there that runs tasks."""
 
     example: ExampleEndpoint = field(default_factory=ExampleEndpoint)
+    repository: str = ""
     workflow: str = "evaluate.yml"
     table_rows: int = 1000

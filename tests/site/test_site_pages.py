@@ -34,6 +34,7 @@ def test_each_task_has_a_page_that_says_all_there_is_to_know(site: Built, shown:
             expected += [harness.image.digest, harness.image.manifest_digest, f"evaldock run {task.id}"]
             expected += [*task.endpoint_types, *task.capabilities, *harness.image.architectures]
             expected += [f"gh workflow run evaluate.yml \\ -f task={task.id}"]
+            expected += ["Open the workflow evaluate.yml among the Actions", f"Field Value task {task.id}"]
             expected += [
                 part for source in harness.sources for part in (source.path, source.layer, source.sha256)
             ]
@@ -221,17 +222,20 @@ def test_the_owner_chooses_the_example_endpoint_and_the_workflow(tmp_path: Path)
     root = make_catalog(tmp_path / "catalog", harnesses=1, tasks=1)
     conf = (
         "evaldock_example_endpoint = {'base_url': 'https://models.ours.example/api', 'model_id': 'our model',"
-        " 'api_key_name': 'OUR_KEY'}\nevaldock_workflow = 'ours.yml'"
+        " 'api_key_name': 'OUR_KEY'}\nevaldock_workflow = 'ours.yml'\n"
+        "evaldock_repository = 'https://forge.example/us/evals.git'"
     )
     index = "# Ours\n\n```{toctree}\ntask_catalog/index\n```\n"
     source = own_source(tmp_path / "ours", {"index.md": index}, conf)
     site = sphinx_build(tmp_path, root, source=source)
     (task,) = store.load(root).tasks
-    text = page_of(site, store.load(root), task).text
+    page = page_of(site, store.load(root), task)
+    text = page.text
+    assert "https://forge.example/us/evals/actions/workflows/ours.yml" in page.links
+    assert "gh workflow run ours.yml \\ --repo forge.example/us/evals \\ -f task=" in text
     assert "--model-id 'our model'" in text
     assert "--url https://models.ours.example/api/" in text
     assert "--api-key-name OUR_KEY" in text
-    assert "gh workflow run ours.yml" in text
     assert "-f 'model_id=our model'" in text
 
 
@@ -243,3 +247,13 @@ def test_a_misspelt_example_endpoint_is_refused(tmp_path: Path) -> None:
     assert site.exit_code == 2
     assert "conf.py: evaldock_example_endpoint can't be {'model': 'm'}" in site.said
     assert "it holds texts named base_url, model_id, api_key_name" in site.said
+
+
+@pytest.mark.parametrize(
+    "given", ["javascript:alert(1)", "https://forge.example/us", "https://u:p@forge.example/us/x"]
+)
+def test_what_is_no_repository_is_refused(given: str, tmp_path: Path) -> None:
+    root = make_catalog(tmp_path / "catalog", harnesses=1, tasks=1)
+    site = sphinx_build(tmp_path, root, "-D", f"evaldock_repository={given}", strict=False)
+    assert site.exit_code == 2
+    assert f"not the address of a repository: {given!r}" in site.said
