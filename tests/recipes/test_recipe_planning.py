@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 import os
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -12,6 +13,7 @@ import pytest
 
 from catalog.errors import EvaldockError, InvalidInput, NotFound, Refused, UsageError
 from launcher import parse, surroundings
+from launcher.backends.protocol import load
 from launcher.jobs import JobPlan, RunPlan
 from launcher.plan_files import plan_from_data, plan_to_data
 from launcher.planning import Planned
@@ -244,15 +246,36 @@ def test_settings_as_the_field_has_them(recipe: Write, project: Path) -> None:
     assert "hunter2" not in said
 
 
-def test_a_remote_backend_gets_no_path_of_this_machine(
-    recipe: Write, project: Path, profiles: Callable[[str], object]
+ELSEWHERE = {
+    "slurm by ssh": 'executor = "slurm"\noutput_dir = "/shared/runs"\nhostname = "head"',
+    "slurm by ssh, no containers": 'executor = "slurm"\noutput_dir = "/shared"\nhostname = "head"\n'
+    'container_runtime = "none"',
+    "ray": 'executor = "ray"\ndashboard_url = "http://head:8265"',
+    "ray with shared storage": 'executor = "ray"\ndashboard_url = "http://head:8265"\nshared_dir = "/shared"',
+    "lepton": 'executor = "lepton"\nresource_shape = "cpu.small"\nnode_group = "group"',
+}
+
+
+@pytest.mark.parametrize("settings", ELSEWHERE.values(), ids=ELSEWHERE.keys())
+def test_no_path_of_this_machine_is_sent_elsewhere(
+    recipe: Write, project: Path, profiles: Callable[[str], object], settings: str
 ) -> None:
-    profiles(SLURM)
-    recipe("recipe", "[tool.runspec]", "[tool.runspec.run]", "launch = 'python'")
-    found = planned(profile="cluster")
-    assert found.plan.remote == "/shared/runs/0123456789abcdef"
-    assert str(project) not in str(found.plan.jobs[0])
-    assert [tree.digest for tree in found.code] == [found.plan.jobs[0].code]
+    profiles(f"[there]\n{settings}\n")
+    recipe(
+        "sub/recipe",
+        "dependencies = ['pyyaml']",
+        "[tool.runspec]",
+        f"image = '{IMAGE}'",
+        "setup = 'echo here'",
+        "[tool.runspec.run]",
+        "launch = 'python'",
+    )
+    plan = planned("sub/recipe.py", "size=1", profile="there").plan
+    (found,) = plan.jobs
+    sent = json.dumps([dict(load(plan.backend).plan(plan, found)), plan_to_data(plan)["jobs"]], default=str)
+    for path in (project, Path.home(), Path(launching.__file__).parents[2]):
+        assert str(path) not in sent
+    assert found.command.startswith('python3 "$EVALDOCK_CODE"/sub/recipe.py')
 
 
 @pytest.mark.parametrize(
