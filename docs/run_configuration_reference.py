@@ -78,6 +78,8 @@ MEANINGS: Mapping[str, str] = {
     "task.endpoint_type": "Which endpoint type, if the task takes several.",
     "task.env_vars": "[Variables](#variables) of this task's jobs.",
     "task.container": "Another image, pinned by digest.",
+    "task.shards": "In how many parts it runs, each a job; one more joins them "
+    "([how](../how-to/sharding.md)).",
     "task.depends_on": "Tasks of this run that must succeed first (for the same model), or keys of other "
     "runs' jobs.",
     "task.timeout": "Instead of `execution.timeout`.",

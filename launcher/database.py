@@ -202,7 +202,7 @@ class Database:
                 connection.executemany(
                     "INSERT INTO jobs (key, run_id, position, task, model, state) VALUES (?, ?, ?, ?, ?, ?)",
                     [
-                        (job.key, plan.run_id, job.index, job.task, job.endpoint.model_id, State.PLANNED)
+                        (job.key, plan.run_id, job.index, job.title, job.endpoint.model_id, State.PLANNED)
                         for job in plan.jobs
                     ],
                 )

@@ -101,7 +101,8 @@ class JobPlan:
     the container contract's run configuration; `command` the rendered command for an image without that
     contract. `directory` is relative to the run's. `timeout` in seconds.
 
-    `kind` is `evaluation`, which must leave results, or `recipe`, whose `config` is the compiled
+    `kind` is `evaluation`, which must leave results, `shard`, a part of one (see `launcher.sharding`), whose
+    results nobody publishes, or `recipe`, whose `config` is the compiled
     configuration and whose `setup` is shell text before its command. `code` is the sha256 of the code archive
     that is shipped with the job (see `launcher.packaging`). `inputs` are results of other jobs of the run
     that it reads: a name and the other job's `directory`. Its command is started on the first of its nodes,
@@ -137,6 +138,13 @@ class JobPlan:
     code: str | None = None
     inputs: Mapping[str, str] = field(default_factory=dict)
     on_every_node: bool = False
+
+    @property
+    def title(self) -> str:
+        """The task for people, who want to tell its parts from each other."""
+        if self.kind != "shard":
+            return self.task
+        return f"{self.task} {self.config['config']['params']['extra']['shard']}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -14,7 +14,7 @@ from catalog.models import Catalog, EntryState, Harness
 from catalog.nearest import did_you_mean
 from catalog.references import Digest, ImageRef, Transport
 from catalog.selection import find_task
-from launcher import asking, deployments, key_binding
+from launcher import asking, deployments, key_binding, sharding
 from launcher.backends.protocol import MODULES
 from launcher.configuration.model import ApiEndpoint, RunConfig
 from launcher.configuration.model import Task as TaskConfig
@@ -141,8 +141,9 @@ class _Planner:
             for number, task in enumerate(tasks):
                 place = f"evaluation.tasks[{number}] ({task.name})"
                 try:
-                    jobs.append(self._job(target.api_endpoint, task, place, self.first + len(jobs)))
-                    names.append((target.api_endpoint.model_id or "", task))
+                    made = self._jobs(target.api_endpoint, task, place, self.first + len(jobs))
+                    jobs += made
+                    names += [(target.api_endpoint.model_id or "", task)] * len(made)
                 except EvaldockError as error:
                     hint = f" ({error.hint})" if error.hint else ""
                     self.problems.append(f"{place}: {error.message}{hint}")
@@ -163,7 +164,33 @@ class _Planner:
         if self.backend == "process":
             self.settings["catalog_root"] = str(Path(self.catalog.root).resolve())
 
-    def _job(self, api: ApiEndpoint, config: TaskConfig, place: str, index: int) -> JobPlan:
+    def _jobs(self, api: ApiEndpoint, config: TaskConfig, place: str, index: int) -> list[JobPlan]:
+        """One task for one model: a job, or its parts and the one that joins them."""
+        if config.shards == 1:
+            return [self._job(api, config, place, index)]
+        numbers = range(1, config.shards + 1)
+        parts = [
+            self._job(api, config, place, index + number - 1, shard=(number, config.shards))
+            for number in numbers
+        ]
+        whole = self._job(api, config, place, index + config.shards)
+        harness = find_task(self.catalog, config.name).harness
+        if (wrong := sharding.problem(harness, whole.overrides)) is not None:
+            self.problems.append(f"{place}.shards: {wrong}")
+            return [whole]
+        seen = sharding.seen_from(
+            self.remote or str(self.directory), contained=self.config.execution.fixed_paths
+        )
+        return [*parts, sharding.joined(whole, parts, harness=harness, seen=seen)]
+
+    def _job(
+        self,
+        api: ApiEndpoint,
+        config: TaskConfig,
+        place: str,
+        index: int,
+        shard: tuple[int, int] | None = None,
+    ) -> JobPlan:
         found = find_task(self.catalog, config.name)
         task, harness, execution = found.task, found.harness, self.config.execution
         asked = asking.choose_endpoint(
@@ -174,6 +201,9 @@ class _Planner:
         image, packages = self._origin(harness, config, place)
         laid = asking.overrides(self.config.evaluation, config, api, asked, task)
         directory = f"jobs/{index:03d}-{folder_name(task.id)}-{folder_name(asked.model_id)}"
+        if shard is not None:
+            laid = sharding.laid_over(laid, *shard)
+            directory += "-{}of{}".format(*shard)
         command, effective = asking.command(task, laid, asked.type, self._results(directory))
         self.astray += asking.astray(
             self.keys,
@@ -211,6 +241,7 @@ class _Planner:
             params_sha=params_sha(task, laid),
             overrides=laid,
             code=self._ship(packages),
+            kind="shard" if shard else "evaluation",
         )
 
     def _ship(self, packages: tuple[str, ...]) -> str | None:

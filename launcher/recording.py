@@ -59,7 +59,7 @@ def record_of(
         packages=job.packages,
         limit=float(limit) if limit is not None else None,
         partial=not succeeded,
-        started=ended.started if ended else None,
+        started=_started(plan, job),
         ended=ended.ended if ended else None,
         backend=plan.backend,
         versions=_versions(folder, results.git_hash),
@@ -84,6 +84,14 @@ def records_of(
         except EvaldockError as error:
             refused.append(error)
     return made, refused
+
+
+def _started(plan: RunPlan, job: JobPlan) -> str | None:
+    """When the first of its parts began, where it had any."""
+    root = Path(plan.directory)
+    parts = [job.directory, *job.inputs.values()]
+    times = [said.started for each in parts if (said := files.read_exit(root / each)) and said.started]
+    return min(times, default=None)
 
 
 def _public(overrides: Mapping[str, Any]) -> dict[str, Any]:

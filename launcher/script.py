@@ -117,6 +117,12 @@ fi
 wait "$!"
 """
 
+# What joins the parts of a sharded evaluation is a command of the harness's own.
+_JOIN = """\
+sh -c {command} &
+wait "$!"
+"""
+
 # EVALDOCK_CODE is where the backend has put the shipped code; without any, a recipe starts in its results.
 # What setup exports and where it changes to is for the command alone: this script keeps its folder and names.
 _RECIPE = """\
@@ -215,7 +221,7 @@ def _body(job: JobPlan, results: str, inputs: Mapping[str, str]) -> str:
         "command": shlex.quote(job.command),
     }
     if job.kind != "recipe":
-        return _BODY.format(**given)
+        return (_JOIN if job.inputs else _BODY).format(**given)
     exports = "".join(
         f"export EVALDOCK_INPUT_{name.upper()}={shlex.quote(path)}\n" for name, path in sorted(inputs.items())
     )

@@ -152,7 +152,7 @@ class _Round:
                 self._say(folder, f"collecting has to wait: {error}")
                 continue
             state, reason = row.state, row.reason
-            if self.jobs[row.key].kind == "evaluation":
+            if self.jobs[row.key].kind != "recipe":
                 state, reason = judging.with_results(row, folder / files.ARTIFACTS)
             self.database.collected(row.key, state, reason)
 

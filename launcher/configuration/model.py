@@ -144,6 +144,7 @@ class Task(Strict):
     endpoint_type: EndpointType | None = None
     env_vars: dict[str, str] = Field(default_factory=dict)
     container: str | None = None
+    shards: Annotated[int, Field(ge=1, le=1000)] = 1
     depends_on: Annotated[tuple[str, ...], BeforeValidator(_as_list)] = ()
     timeout: Annotated[float, Field(gt=0)] | None = None
 

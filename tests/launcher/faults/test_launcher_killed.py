@@ -62,12 +62,12 @@ STEPS = {
 }
 
 
-def killed_at(place: Place, step: str, run: RunPlan, folder: Path, database: Database) -> None:
+def killed_at(near: Place, step: str, run: RunPlan, folder: Path, database: Database) -> None:
     plan = folder / "plan.json"
     plan.write_text(json.dumps(plan_to_data(run)))
     chosen = STEPS[step]
-    module, name, when = chosen[place.name] if isinstance(chosen, dict) else chosen
-    module = module.format(place.name)
+    module, name, when = chosen[near.name] if isinstance(chosen, dict) else chosen
+    module = module.format(near.name)
     launcher = python(LAUNCHER, str(database.path), str(plan), module, name, when)
     _, err = launcher.communicate(timeout=60)
     assert launcher.returncode == -signal.SIGKILL, err
@@ -87,13 +87,13 @@ def out_of(run: RunPlan) -> Path:
 
 @pytest.mark.parametrize("step", STEPS)
 def test_every_job_is_found_again_and_runs_once(
-    place: Place, step: str, tmp_path: Path, database: Database, request: pytest.FixtureRequest
+    near: Place, step: str, tmp_path: Path, database: Database, request: pytest.FixtureRequest
 ) -> None:
-    run = place.run(tmp_path, COUNT)
+    run = near.run(tmp_path, COUNT)
     if "collecting" in step:
         out_of(run).mkdir(parents=True)
         (out_of(run) / "go").touch()
-    killed_at(place, step, run, tmp_path, database)
+    killed_at(near, step, run, tmp_path, database)
     if step == "before-record":
         assert database.runs() == []
         assert not Path(run.directory).exists()
@@ -108,10 +108,10 @@ def test_every_job_is_found_again_and_runs_once(
 
 @pytest.mark.parametrize("step", ["before-submit", "handing-over", "before-noting", "running"])
 def test_what_was_left_behind_can_be_stopped(
-    place: Place, step: str, tmp_path: Path, database: Database, request: pytest.FixtureRequest
+    near: Place, step: str, tmp_path: Path, database: Database, request: pytest.FixtureRequest
 ) -> None:
-    run = place.run(tmp_path, COUNT)
-    killed_at(place, step, run, tmp_path, database)
+    run = near.run(tmp_path, COUNT)
+    killed_at(near, step, run, tmp_path, database)
     request_stop(database, run.run_id)
     (row,) = supervise(database, run)
     assert (row.state, row.reason) == (State.CANCELLED, "stopped on request")
@@ -119,12 +119,12 @@ def test_what_was_left_behind_can_be_stopped(
 
 
 @pytest.mark.parametrize("step", ["before-noting", "running", "collecting"])
-def test_the_handle_alone_is_enough(place: Place, step: str, tmp_path: Path, database: Database) -> None:
-    run = place.run(tmp_path, COUNT)
+def test_the_handle_alone_is_enough(near: Place, step: str, tmp_path: Path, database: Database) -> None:
+    run = near.run(tmp_path, COUNT)
     out_of(run).mkdir(parents=True)
     if step == "collecting":
         (out_of(run) / "go").touch()
-    killed_at(place, step, run, tmp_path, database)
+    killed_at(near, step, run, tmp_path, database)
     (out_of(run) / "go").touch()
     fresh = Database(tmp_path / "fresh" / "runs.db")
     try:

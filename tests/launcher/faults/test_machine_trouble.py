@@ -52,8 +52,8 @@ def test_an_image_that_is_not_there(
         assert docker_engine.run("ps", "-aq", "--filter", f"label=evaldock.run={each.run_id}") == ""
 
 
-def test_a_disk_that_fills_up_is_the_reason(place: Place, small_disk: Path, database: Database) -> None:
-    run = place.run(small_disk, "cat /dev/zero >{out}/big; exit 5")
+def test_a_disk_that_fills_up_is_the_reason(near: Place, small_disk: Path, database: Database) -> None:
+    run = near.run(small_disk, "cat /dev/zero >{out}/big; exit 5")
     database.record(run)
     (row,) = supervise(database, run)
     assert (row.state, row.exit_code) == (State.FAILED, 5)
@@ -61,9 +61,9 @@ def test_a_disk_that_fills_up_is_the_reason(place: Place, small_disk: Path, data
 
 
 def test_a_disk_that_is_full_already_stops_nothing_else(
-    place: Place, small_disk: Path, database: Database, tmp_path: Path
+    near: Place, small_disk: Path, database: Database, tmp_path: Path
 ) -> None:
-    run = place.run(small_disk, RESULTS)
+    run = near.run(small_disk, RESULTS)
     Path(run.directory).mkdir()
     with (small_disk / "filler").open("wb") as file:
         os.posix_fallocate(file.fileno(), 0, (1 << 20) - 16384)
