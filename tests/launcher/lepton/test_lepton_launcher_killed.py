@@ -1,0 +1,105 @@
+"""The launcher is killed (-9) around each request to a workspace: every job is found again, and runs once."""
+
+from __future__ import annotations
+
+import json
+import signal
+from pathlib import Path
+
+import pytest
+
+from launched import RESULTS, Place, here, python, supervise, there
+from launcher import handle as run_handle
+from launcher.database import Database
+from launcher.jobs import RunPlan, State
+from launcher.plan_files import plan_to_data
+from launcher.supervisor import request_stop
+from lepton_place import lepton_place
+from services.lepton import Lepton
+
+COUNT = "echo once >>{out}/count; until [ -e {out}/go ]; do sleep 0.1; done; " + RESULTS
+LAUNCHER = """
+import importlib, json, os, signal, sys
+from pathlib import Path
+from launcher.database import Database
+from launcher.plan_files import plan_from_data
+from launcher.watching import until_finished
+
+state, plan, module, name, when = sys.argv[1:]
+*outer, last = name.split(".")
+owner = importlib.import_module(module)
+for part in outer:
+    owner = getattr(owner, part)
+real = getattr(owner, last)
+
+def fatal(*args, **given):
+    if when == "after":
+        real(*args, **given)
+    os.kill(os.getpid(), signal.SIGKILL)
+
+setattr(owner, last, fatal)
+run = plan_from_data(json.loads(Path(plan).read_text()))
+until_finished(Database(Path(state)), run.run_id, {})
+"""
+STEPS = {
+    "staged": ("launcher.backends.lepton_api", "Lepton.create_job", "before"),
+    "created": ("launcher.backends.lepton_api", "Lepton.create_job", "after"),
+    "before-noting": ("launcher.database", "Database.submitted", "before"),
+    "running": ("launcher.watching", "time.sleep", "before"),
+    "collecting": ("launcher.result_stream", "unpack", "after"),
+    "collected": ("launcher.backends.lepton", "collect", "after"),
+}
+
+
+@pytest.fixture
+def place(request: pytest.FixtureRequest, lepton: Lepton) -> Place:
+    return lepton_place(request)
+
+
+def killed_at(step: str, run: RunPlan, folder: Path, database: Database) -> None:
+    database.record(run)
+    run_handle.write(database, run)
+    plan = folder / "plan.json"
+    plan.write_text(json.dumps(plan_to_data(run)))
+    launcher = python(LAUNCHER, str(database.path), str(plan), *STEPS[step])
+    _, err = launcher.communicate(timeout=60)
+    assert launcher.returncode == -signal.SIGKILL, err
+
+
+def go(run: RunPlan) -> None:
+    out = there(run) / "artifacts"
+    out.mkdir(parents=True, exist_ok=True)
+    (out / "go").touch()
+
+
+@pytest.mark.parametrize("step", STEPS)
+def test_every_job_is_found_again_and_runs_once(
+    place: Place, lepton: Lepton, step: str, tmp_path: Path, database: Database
+) -> None:
+    run = place.run(tmp_path, COUNT)
+    if "collect" in step:
+        go(run)
+    killed_at(step, run, tmp_path, database)
+    go(run)
+    (row,) = supervise(database, run)
+    assert (row.state, row.reason, row.attempt) == (State.SUCCEEDED, None, 1)
+    assert (here(run) / "artifacts" / "count").read_text() == "once\n"
+    (job,) = lepton.look()["jobs"].values()
+    assert job["pids"] == []
+
+
+@pytest.mark.parametrize("step", ["staged", "created", "running"])
+def test_what_was_left_behind_is_stopped_by_its_handle_alone(
+    place: Place, lepton: Lepton, step: str, tmp_path: Path, database: Database
+) -> None:
+    run = place.run(tmp_path, COUNT)
+    killed_at(step, run, tmp_path, database)
+    fresh = Database(tmp_path / "fresh" / "runs.db")
+    try:
+        run_handle.adopt(fresh, Path(run.directory) / "run.json")
+        request_stop(fresh, run.run_id)
+        (row,) = supervise(fresh, run)
+    finally:
+        fresh.close()
+    assert row.state is State.CANCELLED
+    assert [job["pids"] for job in lepton.look()["jobs"].values()] == [[]] * (step != "staged")
