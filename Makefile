@@ -43,6 +43,7 @@ docs: .venv/installed-dev ## build this project's own documentation
 
 reference: .venv/installed-dev ## write the reference pages that are made from the code
 	$(BIN)/python -m docs.cli_reference
+	$(BIN)/python -m docs.action_reference
 	$(BIN)/python -m docs.run_configuration_reference
 
 bench: .venv/installed-dev build/bench-venv/installed ## measure against what else one could have picked

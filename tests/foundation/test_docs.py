@@ -15,7 +15,7 @@ import yaml
 
 from catalog import mapping
 from catalog.cli import root
-from docs import cli_reference
+from docs import action_reference, cli_reference
 from foundation import doc_examples
 from services.pypi import RealWheels
 
@@ -51,6 +51,10 @@ def test_it_builds_without_a_warning(tmp_path: Path) -> None:
 
 def test_the_command_reference_is_that_of_the_commands() -> None:
     assert cli_reference.PAGE.read_text() == cli_reference.page(), "run `make reference`"
+
+
+def test_the_action_reference_is_that_of_the_actions() -> None:
+    assert action_reference.PAGE.read_text() == action_reference.page(), "run `make reference`"
 
 
 def test_the_tutorial_does_what_it_says(tmp_path: Path) -> None:
