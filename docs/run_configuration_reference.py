@@ -80,8 +80,8 @@ MEANINGS: Mapping[str, str] = {
     "task.container": "Another image, pinned by digest.",
     "task.shards": "In how many parts it runs, each a job; one more joins them "
     "([how](../how-to/sharding.md)).",
-    "task.depends_on": "Tasks of this run that must succeed first (for the same model), or keys of other "
-    "runs' jobs.",
+    "task.depends_on": "Tasks of this run that must succeed first (for the same model), or `RUN/TASK` or the "
+    "key of a job for those of other runs.",
     "task.timeout": "Instead of `execution.timeout`.",
 }
 

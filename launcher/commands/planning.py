@@ -14,7 +14,9 @@ from catalog.opening import open_catalog
 from launcher import run_id, surroundings
 from launcher.configuration.compose import Layer, find
 from launcher.configuration.model import validate
+from launcher.dependencies import across, waits_for_others
 from launcher.execution_settings import run_folder
+from launcher.jobs import RunPlan
 from launcher.override_limits import check_overrides
 from launcher.planning import Planned, plan_run
 
@@ -53,7 +55,20 @@ def plan(
         directory=run_folder(identity, output_dir, config.execution),
         keys=around.keys,
     )
-    return replace(planned, config=settled.data)
+    return replace(planned, plan=_behind_other_runs(planned.plan), config=settled.data)
+
+
+def _behind_other_runs(plan: RunPlan) -> RunPlan:
+    """Raises InvalidInput for a dependency that is in no run of this machine's database."""
+    if not waits_for_others(plan):
+        return plan
+    from launcher.database import Database  # noqa: PLC0415 # only few runs wait for others
+
+    database = Database()
+    try:
+        return across(plan, lambda run_id: database.plan(database.resolve(run_id)))
+    finally:
+        database.close()
 
 
 def verified_catalog(catalog_dir: Path | None) -> Catalog:
