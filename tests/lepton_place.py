@@ -20,7 +20,11 @@ from services.processes import free_port
 # What the contract suite gives jobs under these names: on Lepton it is the workspace that has them.
 SECRETS = {"HOST_KEY": "s3cr$t'\"`x` \\ value", "STANDIN_KEY": "only-for-the-stand-in"}
 # The harness in the image of a test module's jobs.
-HARNESS = {"test_quickcheck": "./harnesses/quickcheck", "test_mmath": "./harnesses/mmath/requirements.txt"}
+HARNESS = {
+    "test_quickcheck": "./harnesses/quickcheck",
+    "test_sharding": "./harnesses/quickcheck",
+    "test_mmath": "./harnesses/mmath/requirements.txt",
+}
 IMAGE = "registry.example/evals/shell@sha256:" + "1" * 64
 
 
