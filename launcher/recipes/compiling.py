@@ -13,6 +13,7 @@ from typing import Any
 
 from catalog.errors import InvalidInput, NotFound
 from launcher import override_limits
+from launcher.configuration.chosen_backend import settle
 from launcher.configuration.compose import Composed, Layer, find
 from launcher.configuration.model import RunConfig, model_for, validate
 from launcher.recipes.runspec import Runspec
@@ -111,6 +112,10 @@ class _Reader:
     def read(self, composed: Composed) -> Compiled:
         data = dict(composed.data)
         execution = _mapping(data.pop("execution", {}), "execution", composed)
+        # Other ways to name the backend; above `execution`, a recipe's keys are its own.
+        execution = dict(
+            settle(Composed({"execution": execution}, composed.layers)).data.get("execution", {})
+        )
         deployment = _mapping(data.pop("deployment", {}), "deployment", composed)
         asked = {name: self._asked(composed, execution, name) for name in _SPELT}
         execution, warnings = _with_field(execution, composed)

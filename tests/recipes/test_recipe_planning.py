@@ -146,6 +146,15 @@ def test_the_backend_follows_from_the_image(recipe: Write) -> None:
     )
 
 
+def test_other_names_of_the_backend(recipe: Write) -> None:
+    recipe("recipe", "[tool.runspec]", f"image = '{IMAGE}'", "[tool.runspec.run]", "launch = 'python'")
+    assert planned("recipe.py", "execution.backend=process").plan.backend == "process"
+    url = "execution.dashboard_url=http://head:8265"
+    assert planned("recipe.py", "execution.execution_backend=kubernetes_ray", url).plan.backend == "ray"
+    found = planned("recipe.py", "backend=mine")
+    assert (found.plan.backend, found.plan.jobs[0].config) == ("docker", {"backend": "mine"})
+
+
 def test_resources_are_asked_for_where_somebody_states_them(recipe: Write) -> None:
     recipe("plain", "[tool.runspec]", "[tool.runspec.run]", "launch = 'python'")
     assert job("plain.py").resources.gpus is None
