@@ -14,11 +14,12 @@ import re
 import secrets
 import time
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from catalog.errors import NotFound, Refused, Unreachable
+from catalog.errors import EvaldockError, NotFound, Refused, Unreachable
 from launcher import run_directory as files
 from launcher.backends import lepton_api, lepton_job
 from launcher.backends.lepton_api import Lepton, NameTaken
@@ -27,7 +28,8 @@ from launcher.jobs import Deployment, JobPlan, RunPlan, SecretName
 # What `Endpoint.served_by` begins with; behind it the endpoint's name, none for the run's own.
 SCHEME = "lepton:"
 KEY_NAME = "LEPTON_ENDPOINT_KEY"
-RECORD, WAITING = "endpoint.json", "waiting.json"
+RECORD, WAITING, LOG = "endpoint.json", "waiting.json", "endpoint.log"
+MAX_LOG = 1 << 20
 # Seconds that an endpoint which is there already may take to become ready.
 DEADLINE = 1800.0
 # Beside the database: a file for each run that has an endpoint of its own.
@@ -162,6 +164,7 @@ def _release(run_id: str, directory: Path | None, settings: Mapping[str, Any], s
     made = (files.read_json(directory / RECORD) if directory else None) or {"name": name}
     if not made.get("removed"):
         with lepton_api.connected(settings) as lepton:
+            _keep_log(lepton, name, directory)
             lepton.delete_endpoint(name)
             lepton.delete_secret(name)
             left = lepton.endpoint(name)
@@ -170,6 +173,16 @@ def _release(run_id: str, directory: Path | None, settings: Mapping[str, Any], s
         if directory and directory.is_dir():
             files.write_json(directory / RECORD, {**made, "removed": files.timestamp()})
     (state / MARKS / run_id).unlink(missing_ok=True)
+
+
+def _keep_log(lepton: Lepton, name: str, directory: Path | None) -> None:
+    """The end of what the model's server printed: afterwards nobody has it."""
+    if directory is None or not directory.is_dir():
+        return
+    # Removing it matters more.
+    with suppress(EvaldockError):
+        if log := lepton.endpoint_log(name):
+            files.write_bytes(directory / LOG, log[-MAX_LOG:])
 
 
 def _own(job: JobPlan) -> bool:
@@ -231,7 +244,11 @@ def _url(lepton: Lepton, name: str) -> str:
         )
     state = _state(found)
     url = str(((found.get("status") or {}).get("endpoint") or {}).get("external_endpoint") or "").rstrip("/")
-    if state in ("Error", "Stopped", "Deleting"):
+    if state == "Error":
+        last = lepton.endpoint_log(name).decode("utf-8", "replace").strip().splitlines()[-20:]
+        said = "; its last lines:\n" + "\n".join(last) if last else "; it printed nothing"
+        raise Refused(f"the endpoint {name} is of no use: Lepton says Error{said}")
+    if state in ("Stopped", "Deleting"):
         raise Refused(
             f"the endpoint {name} is of no use: Lepton says {state}", hint=f"`lep endpoint status -n {name}`"
         )

@@ -89,14 +89,25 @@ class Lepton:
     def log(self, identity: str, replica: str) -> tuple[bytes, bool]:
         """What a replica has printed, and whether that is all. Bytes as they are: the client's own method
         can't read a log that stops within a character."""
+        return self._log(f"/jobs/{identity}", replica)
+
+    def endpoint_log(self, name: str) -> bytes:
+        """What the endpoint's replicas have printed so far; nothing where it has none."""
+        kind = "endpoints" if self._client.new_deployment_api_enabled else "deployments"
+        try:
+            with _errors(f"the replicas of {name}"):
+                found = [str(r.metadata.id_ or r.id_) for r in self._client.deployment.get_replicas(name)]
+            return b"".join(self._log(f"/{kind}/{name}", replica)[0] for replica in sorted(found))
+        except NotFound:
+            return b""
+
+    def _log(self, path: str, replica: str) -> tuple[bytes, bool]:
         import requests  # noqa: PLC0415
 
         data = bytearray()
         with _errors(f"the log of {replica}"):
             response = self._client._get(
-                f"/jobs/{identity}/replicas/{replica}/log",
-                stream=True,
-                timeout=(self._client._timeout, LOG_PAUSE),
+                f"{path}/replicas/{replica}/log", stream=True, timeout=(self._client._timeout, LOG_PAUSE)
             )
             with response:
                 self._client.job._raise_if_not_ok(response)

@@ -228,7 +228,7 @@ def placed(settings: Mapping[str, Any]) -> dict[str, Any]:
     made: dict[str, Any] = {}
     affinity = {
         "allowed_dedicated_node_groups": list(settings.get("node_group", ())),
-        "allowed_nodes_in_node_group": list(settings.get("nodes", ())),
+        "allowed_nodes_in_node_group": list(settings.get("node_names", ())),
     }
     if any(affinity.values()):
         made["affinity"] = {name: names for name, names in affinity.items() if names}

@@ -67,7 +67,7 @@ class Lepton(Execution):
     workspace: str | None = None
     api_url: Annotated[str, Field(pattern="^https?://")] | None = None
     node_group: Names = ()
-    nodes: Names = ()
+    node_names: Names = ()
     reservation: str | None = None
     priority: str | None = None
     image_pull_secrets: Names = ()

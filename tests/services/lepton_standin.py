@@ -287,6 +287,10 @@ class Handler(BaseHTTPRequestHandler):
         endpoint = workspace.endpoints.get(parts[0])
         if endpoint is None:
             raise Answer(404, f"endpoint {parts[0]} not found")
+        if len(parts) == 2:
+            return 200, [{"metadata": {"id": "r-0", "name": "r-0"}, "id": "r-0"}]
+        if len(parts) == 4 and (container := endpoint.container):
+            return 200, lambda: self.follow(container)
         if self.command == "DELETE":
             workspace.endpoints.pop(parts[0])
             endpoint.state = "Deleting"

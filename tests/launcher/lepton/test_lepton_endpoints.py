@@ -78,6 +78,7 @@ def test_a_model_is_served_for_a_run_and_removed_with_it(
     left = served.look()
     assert left["endpoints"] == {}
     assert left["secrets"] == []
+    assert "stand-in" in (Path(run.directory) / "endpoint.log").read_text()
     assert lepton_endpoints.left_over(database.path.parent) == []
     # The token stood in the workspace's secret alone.
     (job,) = left["jobs"].values()
@@ -140,7 +141,10 @@ def test_an_endpoint_that_is_not_there_or_of_no_use_fails_the_job(
 @pytest.mark.parametrize(
     ("command", "reason"),
     [
-        ("exit 3", "the endpoint evaldock-{} is of no use: Lepton says Error"),
+        (
+            "echo no such model; exit 3",
+            "the endpoint evaldock-{} is of no use: Lepton says Error; its last lines:\nno such model",
+        ),
         ("sleep 60", "the endpoint evaldock-{} is not ready yet (Lepton says Starting), after 1 seconds"),
     ],
     ids=["dies", "never-ready"],

@@ -56,7 +56,7 @@ def test_what_is_sent_says_it_all_and_names_nothing_of_this_machine(tmp_path: Pa
             "type": "lepton",
             "resource_shape": "gpu.a100-80g",
             "node_group": "group",
-            "nodes": ["node-1"],
+            "node_names": ["node-1"],
             "reservation": "res-1",
             "priority": "mid-4000",
             "visibility": "private",
