@@ -31,7 +31,7 @@ from launcher.backends import ray_stream
 from launcher.backends.ray_api import Cluster
 from launcher.database import Database
 from launcher.jobs import RunPlan, SecretName, State
-from launcher.supervisor import request_stop, tick
+from launcher.supervisor import request_stop, resume, tick
 from planned_runs import plan
 from ray_place import place_on, ray_place, signal_all
 from services.engine import Engine
@@ -62,50 +62,39 @@ def last_line(run: RunPlan) -> str:
 # Without shared storage
 
 
-def test_files_travel_through_the_api_and_back(place: Place, tmp_path: Path, database: Database) -> None:
-    first = (
+def test_files_travel_to_any_node_and_back(place: Place, tmp_path: Path, database: Database) -> None:
+    command = (
         r"printf 'caf\303'; until [ -e {out}/go ]; do sleep 0.1; done; printf '\251\n'; echo ü >{out}/é; "
         "[ -e {out}/count ] && { cat {out}/count >{out}/seen; " + RESULTS + "; exit 0; }; "
         "echo one >{out}/count; exit 3"
     )
-    run = place.run(tmp_path, first, retries=1)
+    run = place.run(tmp_path, command)
     database.record(run)
     tick(database, run.run_id, {})
     wait_for(there(run) / "artifacts")
-    (row,) = database.jobs(run.run_id)
     handle = place.submit(run)
     chunk = until(lambda: place.backend.logs(handle, 0) if place.backend.logs(handle, 0).data else None)
     assert (chunk.data, chunk.next) == (b"caf\xc3", 4)
     assert place.backend.logs(handle, 4).data == b""
     (there(run) / "artifacts" / "go").touch()
     (row,) = supervise(database, run)
+    assert (row.state, row.attempt, row.exit_code) == (State.FAILED, 1, 3)
+    # The next attempt gets another node: it is sent what came back of this one.
+    shutil.rmtree(there(run))
+    assert resume(database, run.run_id) == [row.key]
+    (row,) = supervise(database, run)
     assert (row.state, row.attempt, row.exit_code) == (State.SUCCEEDED, 2, 0)
     assert (here(run) / "logs" / "job.log").read_text() == "café\n"
-    assert (here(run) / "attempts" / "1" / "job.log").read_text() == "café\n"
     assert (here(run) / "artifacts" / "é").read_text() == "ü\n"
     assert (here(run) / "artifacts" / "seen").read_text() == "one\n"
     assert json.loads((here(run) / "exit.json").read_text())["attempt"] == 2
-    assert [(each["event"], each["attempt"]) for each in events(run)] == [
-        ("submitted", 1),
-        ("terminal", 1),
-        ("submitted", 2),
-        ("terminal", 2),
+    assert [(each["event"], each["attempt"], each.get("exit_code")) for each in events(run)] == [
+        ("submitted", 1, None),
+        ("terminal", 1, 3),
+        ("submitted", 2, None),
+        ("terminal", 2, 0),
     ]
-    assert (events(run)[1]["status"], events(run)[1]["exit_code"]) == ("FAILED", 3)
     assert last_line(run) == f"evaldock: evaldock-{row.key}-2 is SUCCEEDED, exit code 0"
-
-
-def test_another_node_is_sent_what_came_back_before(place: Place, tmp_path: Path, database: Database) -> None:
-    command = "[ -e {out}/count ] && { " + RESULTS + "; exit 0; }; echo one >{out}/count; exit 3"
-    run = place.run(tmp_path, command)
-    handle = place.submit(run)
-    assert ended(place, handle).exit_code == 3
-    place.collect(run, handle)
-    shutil.rmtree(there(run))
-    again = place.submit(run, attempt=2)
-    assert ended(place, again).state is State.SUCCEEDED
-    place.collect(run, again)
-    assert results_file.read(here(run) / "artifacts").metrics
 
 
 def test_what_is_too_large_stays_and_is_said(place: Place, tmp_path: Path, database: Database) -> None:
@@ -223,11 +212,16 @@ def test_a_job_waits_for_its_labels_and_can_be_taken_off_the_queue(
 # Variables
 
 
-def test_variables_and_secrets_of_the_node(place: Place, tmp_path: Path, ray_head: RayHead) -> None:
-    settings = {**place.settings, "forward_secrets": "runtime_env"}
-    command = 'echo "$GIVEN $FORWARDED $FROM_NODE $RAY_OVERRIDE_JOB_RUNTIME_ENV" >{out}/said'
+def test_variables_secrets_and_a_folder_of_the_user_s_own(
+    place: Place, tmp_path: Path, ray_head: RayHead
+) -> None:
+    own = tmp_path / "own"
+    own.mkdir()
+    (own / "data.txt").write_text("from here\n")
+    settings = {**place.settings, "forward_secrets": "runtime_env", "working_dir": str(own)}
+    said = 'echo "$GIVEN $FORWARDED $FROM_NODE $RAY_OVERRIDE_JOB_RUNTIME_ENV" >{out}/said; '
     run = changed(
-        place.run(tmp_path, command, settings=settings),
+        place.run(tmp_path, said + 'cat "$EVALDOCK_WORKING_DIR/data.txt" >>{out}/said', settings=settings),
         env={"GIVEN": "1"},
         secrets=(
             SecretName(name="FORWARDED", source="HERE"),
@@ -236,39 +230,26 @@ def test_variables_and_secrets_of_the_node(place: Place, tmp_path: Path, ray_hea
     )
     handle = place.submit(run, secrets={"FORWARDED": "a secret"})
     assert ended(place, handle).exit_code == 0
-    assert (artifacts(handle) / "said").read_text() == "1 a secret set on the node 1\n"
-    sent = ray_head.get(f"/api/jobs/{handle.native_id}")["runtime_env"]["env_vars"]
+    assert (artifacts(handle) / "said").read_text() == "1 a secret set on the node 1\nfrom here\n"
+    runtime_env = ray_head.get(f"/api/jobs/{handle.native_id}")["runtime_env"]
+    sent = runtime_env["env_vars"]
     assert (sent["GIVEN"], sent["FORWARDED"]) == ("1", "a secret")
     assert "FROM_NODE" not in sent
+    assert str(own) not in json.dumps(runtime_env)
 
 
-def test_a_folder_of_the_user_s_own(shared_place: Place, tmp_path: Path) -> None:
-    own = tmp_path / "own"
-    own.mkdir()
-    (own / "data.txt").write_text("from here")
-    settings = {**shared_place.settings, "working_dir": str(own)}
-    run = shared_place.run(tmp_path, 'cat "$EVALDOCK_WORKING_DIR/data.txt" >{out}/data', settings=settings)
-    handle = shared_place.submit(run)
-    assert ended(shared_place, handle).exit_code == 0
-    assert (artifacts(handle) / "data").read_text() == "from here"
-
-
-def test_shared_storage_mounted_elsewhere(ray_head: RayHead, tmp_path: Path, database: Database) -> None:
-    """The launcher sees it under another name."""
+def test_shared_storage_mounted_elsewhere_and_records(
+    ray_head: RayHead, tmp_path: Path, database: Database
+) -> None:
+    """The launcher sees the storage under another name than the nodes."""
     root, seen = tmp_path / "shared", tmp_path / "mounted"
     place = place_on(ray_head, root, shared_dir_here=str(seen))
     seen.symlink_to(root)
-    run = place.run(tmp_path, "echo hello; " + RESULTS)
-    database.record(run)
-    assert states(supervise(database, run)) == [State.SUCCEEDED]
-    assert (here(run) / "logs" / "job.log").read_text() == "hello\n"
-
-
-def test_a_run_is_followed_from_its_records(shared_place: Place, tmp_path: Path, database: Database) -> None:
-    run = shared_place.run(tmp_path, "exit 4", retries=0)
+    run = place.run(tmp_path, "echo hello; exit 4")
     database.record(run)
     (row,) = supervise(database, run)
     assert (row.state, row.exit_code) == (State.FAILED, 4)
+    assert (here(run) / "logs" / "job.log").read_text() == "hello\n"
     first, second = events(run)
     wanted: Mapping[str, Any] = {"key": row.key, "attempt": 1, "submission_id": f"evaldock-{row.key}-1"}
     assert wanted.items() <= first.items()
