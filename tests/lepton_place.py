@@ -5,7 +5,8 @@ from __future__ import annotations
 import json
 import os
 import signal
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -46,6 +47,12 @@ def lepton_place(request: pytest.FixtureRequest) -> Place:
         log = lepton_log(workspace, handle).decode("utf-8", "replace")
         return json.dumps(workspace.look()["jobs"][handle.native_id], ensure_ascii=False) + log
 
+    @contextmanager
+    def busy() -> Iterator[None]:
+        workspace.change(settings={"hold": True})
+        yield
+        workspace.change(settings={"hold": False})
+
     volume = {"from": "node-nfs:shared", "path": "/evals", "mount_path": str(root)}
     execution = {"resource_shape": "cpu.small", "output_dir": str(root)}
     workspace.change(settings={"secrets": SECRETS, "path": _programs(request)})
@@ -59,6 +66,7 @@ def lepton_place(request: pytest.FixtureRequest) -> Place:
         settings={**execution, "volumes": [volume], "results_limit": 1 << 20},
         execution={**execution, "mounts": [volume]},
         native=native,
+        busy=busy,
     )
 
 
