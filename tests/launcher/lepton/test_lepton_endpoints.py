@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import socket
+import subprocess
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -84,6 +85,26 @@ def test_a_model_is_served_for_a_run_and_removed_with_it(
     (job,) = left["jobs"].values()
     references = [variable["value_from"] for variable in job["spec"]["envs"]]
     assert references == [{"secret_name_ref": f"evaldock-{run.run_id}"}]
+
+
+def test_the_endpoints_token_stands_nowhere_but_in_the_workspace(
+    served: Lepton, tmp_path: Path, database: Database, capfd: pytest.CaptureFixture[str]
+) -> None:
+    run = deployed(tmp_path)
+    database.record(run)
+    tick(database, run.run_id, PAUSE)
+    (endpoint,) = served.look()["endpoints"].values()
+    token = endpoint["spec"]["api_tokens"][0]["value"]
+    assert len(token) > 40
+    (row,) = supervise(database, run)
+    assert row.state is State.SUCCEEDED
+    said = "".join(capfd.readouterr())
+    said += subprocess.run(["ps", "-eo", "args"], capture_output=True, text=True, check=True).stdout
+    written = [path for path in tmp_path.rglob("*") if path.is_file()]
+    assert {"runs.db", "endpoint.json", "run.sh", "job.log"} <= {path.name for path in written}
+    for path in written:
+        assert token.encode() not in path.read_bytes(), path
+    assert token not in said
 
 
 def test_a_model_that_is_served_already_is_asked_and_stays(
