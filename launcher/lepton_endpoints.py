@@ -24,31 +24,14 @@ from launcher import run_directory as files
 from launcher.backends import lepton_api, lepton_job
 from launcher.backends.lepton_api import Lepton, NameTaken
 from launcher.jobs import Deployment, JobPlan, RunPlan, SecretName
+from launcher.served_models import KEY_NAME, MARKS, SCHEME, Waiting, own, placeholder
 
-# What `Endpoint.served_by` begins with; behind it the endpoint's name, none for the run's own.
-SCHEME = "lepton:"
-KEY_NAME = "LEPTON_ENDPOINT_KEY"
 RECORD, WAITING, LOG = "endpoint.json", "waiting.json", "endpoint.log"
 MAX_LOG = 1 << 20
 # Seconds that an endpoint which is there already may take to become ready.
 DEADLINE = 1800.0
-# Beside the database: a file for each run that has an endpoint of its own.
-MARKS = "endpoints"
-# Seconds between tries to remove what another run left.
-TRY_AGAIN = 60.0
-_OWN = "deployment"
-_HOST = "{name}.lepton.invalid"
 _PLAIN = re.compile(r"https?://[A-Za-z0-9@%+=:,./_-]+")
 _HEALTH_TIMEOUT = 5.0
-
-
-class Waiting(Unreachable):
-    """An endpoint that isn't ready yet: asked again with the next round."""
-
-
-def placeholder(served_by: str) -> str:
-    """A URL up to /v1 that stands for the endpoint's in a plan. No such host exists (RFC 2606)."""
-    return f"https://{_HOST.format(name=served_by.removeprefix(SCHEME) or _OWN)}/v1"
 
 
 def own_name(run_id: str) -> str:
@@ -59,7 +42,7 @@ def own_name(run_id: str) -> str:
 def specification(run: RunPlan, job: JobPlan, token: str | None = None) -> dict[str, Any] | None:
     """The body of Lepton's call that creates the run's own endpoint, with the token hidden where none is
     given. None for a job that asks another one."""
-    if job.deployment is None or not _own(job):
+    if job.deployment is None or not own(job):
         return None
     deployment, settings = job.deployment, run.settings
     serving: Mapping[str, Any] = settings.get("endpoint") or {}
@@ -99,20 +82,17 @@ def specification(run: RunPlan, job: JobPlan, token: str | None = None) -> dict[
     }
 
 
-def located(run: RunPlan, job: JobPlan, state: Path) -> JobPlan:
-    """The job with the URL of the endpoint that serves its model, which is made first where it is the run's
-    own. `state` is the database's folder. Raises Waiting until it is ready, Refused where it won't be."""
-    if job.endpoint.served_by is None:
-        return job
-    own, deadline = _own(job), DEADLINE
+def located(run: RunPlan, job: JobPlan, served_by: str, state: Path) -> JobPlan:
+    """See `launcher.served_models`."""
+    deadline = DEADLINE
     with lepton_api.connected(run.settings) as lepton:
-        if own and job.deployment is not None:
+        if own(job) and job.deployment is not None:
             name, health, deadline = own_name(run.run_id), job.deployment.health_path, job.deployment.deadline
             since = _recorded(run, state)
             if lepton.endpoint(name) is None:
                 _create(lepton, run, job)
         else:
-            name, health = job.endpoint.served_by.removeprefix(SCHEME), None
+            name, health = served_by.removeprefix(SCHEME), None
             since = _first_asked(Path(run.directory) / WAITING)
         try:
             url = _url(lepton, name)
@@ -127,39 +107,24 @@ def located(run: RunPlan, job: JobPlan, state: Path) -> JobPlan:
 
 def keyed(run: RunPlan, job: JobPlan) -> JobPlan:
     """The job with the secret of the run's own endpoint for its key, and without the deployment."""
-    if not _own(job):
+    if not own(job):
         return job
     name = job.endpoint.key_name or KEY_NAME
-    own = SecretName(name=name, source=own_name(run.run_id), where="workspace")
+    token = SecretName(name=name, source=own_name(run.run_id), where="workspace")
     rest = tuple(secret for secret in job.secrets if secret.name != name)
-    return replace(job, secrets=(*rest, own), deployment=None)
+    return replace(job, secrets=(*rest, token), deployment=None)
 
 
-def release(run: RunPlan, state: Path) -> None:
-    """Removes what was made for a run that has ended. Can be repeated; costs nothing once it is done."""
-    if any(_own(job) for job in run.jobs):
-        _release(run.run_id, Path(run.directory), run.settings, state)
-
-
-def left_over(state: Path) -> list[str]:
-    """Runs whose endpoints were made from here and are not known to be gone, without those that were tried a
-    moment ago."""
-    folder = state / MARKS
-    if not folder.is_dir():
-        return []
-    return sorted(path.name for path in folder.iterdir() if time.time() - path.stat().st_mtime > TRY_AGAIN)
-
-
-def release_left_over(run_id: str, state: Path) -> None:
-    """The same as `release`, for a run that the database may know no more."""
+def release_marked(run_id: str, state: Path) -> None:
+    """By what was noted beside the database."""
     mark = state / MARKS / run_id
     os.utime(mark)
     made = files.read_json(mark) or {}
     directory = made.get("directory")
-    _release(run_id, Path(directory) if directory else None, made.get("settings", {}), state)
+    release(run_id, Path(directory) if directory else None, made.get("settings", {}), state)
 
 
-def _release(run_id: str, directory: Path | None, settings: Mapping[str, Any], state: Path) -> None:
+def release(run_id: str, directory: Path | None, settings: Mapping[str, Any], state: Path) -> None:
     name = own_name(run_id)
     made = (files.read_json(directory / RECORD) if directory else None) or {"name": name}
     if not made.get("removed"):
@@ -183,10 +148,6 @@ def _keep_log(lepton: Lepton, name: str, directory: Path | None) -> None:
     with suppress(EvaldockError):
         if log := lepton.endpoint_log(name):
             files.write_bytes(directory / LOG, log[-MAX_LOG:])
-
-
-def _own(job: JobPlan) -> bool:
-    return job.endpoint.served_by == SCHEME
 
 
 def _first_asked(path: Path) -> float:

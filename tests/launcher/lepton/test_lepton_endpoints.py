@@ -14,7 +14,7 @@ import pytest
 
 from catalog.errors import InvalidInput
 from launched import python, states, supervise, until
-from launcher import lepton_endpoints, run_id
+from launcher import lepton_endpoints, run_id, served_models
 from launcher.backends import lepton_api
 from launcher.backends.environments import ensure
 from launcher.backends.protocol import load
@@ -80,7 +80,7 @@ def test_a_model_is_served_for_a_run_and_removed_with_it(
     assert left["endpoints"] == {}
     assert left["secrets"] == []
     assert "stand-in" in (Path(run.directory) / "endpoint.log").read_text()
-    assert lepton_endpoints.left_over(database.path.parent) == []
+    assert served_models.left_over(database.path.parent) == []
     # The token stood in the workspace's secret alone.
     (job,) = left["jobs"].values()
     references = [variable["value_from"] for variable in job["spec"]["envs"]]
@@ -243,7 +243,7 @@ def test_what_could_not_be_removed_goes_with_the_next_command(
     database.record(other)
     tick(database, other.run_id, PAUSE)
     assert list(served.look()["endpoints"]) == [f"evaldock-{run.run_id}"]
-    mark = database.path.parent / lepton_endpoints.MARKS / run.run_id
+    mark = database.path.parent / served_models.MARKS / run.run_id
     os.utime(mark, (0, 0))
     tick(database, other.run_id, PAUSE)
     left = served.look()

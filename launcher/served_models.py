@@ -1,0 +1,71 @@
+"""Models whose URL is known when a job is submitted: what plans and rounds need of them.
+
+Plans hold a placeholder. The code that asks who serves a model (`launcher.lepton_endpoints`) is loaded where
+one occurs, and not for other runs.
+"""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+
+from catalog.errors import Unreachable
+from launcher.jobs import JobPlan, RunPlan
+
+# What `Endpoint.served_by` begins with; behind it the endpoint's name, none for the run's own.
+SCHEME = "lepton:"
+KEY_NAME = "LEPTON_ENDPOINT_KEY"
+# Beside the database: a file for each run that has an endpoint of its own.
+MARKS = "endpoints"
+# Seconds between tries to remove what another run left.
+TRY_AGAIN = 60.0
+_OWN = "deployment"
+_HOST = "{name}.lepton.invalid"
+
+
+class Waiting(Unreachable):
+    """An endpoint that isn't ready yet: asked again with the next round."""
+
+
+def placeholder(served_by: str) -> str:
+    """A URL up to /v1 that stands for the endpoint's in a plan. No such host exists (RFC 2606)."""
+    return f"https://{_HOST.format(name=served_by.removeprefix(SCHEME) or _OWN)}/v1"
+
+
+def own(job: JobPlan) -> bool:
+    """Whether the endpoint is made for the run."""
+    return job.endpoint.served_by == SCHEME
+
+
+def located(run: RunPlan, job: JobPlan, state: Path) -> JobPlan:
+    """The job with the URL of the endpoint that serves its model, which is made first where it is the run's
+    own. `state` is the database's folder. Raises Waiting until it is ready, Refused where it won't be."""
+    if job.endpoint.served_by is None:
+        return job
+    from launcher import lepton_endpoints  # noqa: PLC0415 # see above
+
+    return lepton_endpoints.located(run, job, job.endpoint.served_by, state)
+
+
+def release(run: RunPlan, state: Path) -> None:
+    """Removes what was made for a run that has ended. Can be repeated; costs nothing once it is done."""
+    if any(own(job) for job in run.jobs):
+        from launcher import lepton_endpoints  # noqa: PLC0415 # see above
+
+        lepton_endpoints.release(run.run_id, Path(run.directory), run.settings, state)
+
+
+def left_over(state: Path) -> list[str]:
+    """Runs whose endpoints were made from here and are not known to be gone, without those that were tried a
+    moment ago."""
+    folder = state / MARKS
+    if not folder.is_dir():
+        return []
+    return sorted(path.name for path in folder.iterdir() if time.time() - path.stat().st_mtime > TRY_AGAIN)
+
+
+def release_left_over(run_id: str, state: Path) -> None:
+    """The same as `release`, for a run that the database may know no more."""
+    from launcher import lepton_endpoints  # noqa: PLC0415 # see above
+
+    lepton_endpoints.release_marked(run_id, state)
