@@ -17,9 +17,9 @@ from launcher.configuration.model import ApiEndpoint, Evaluation, RunConfig
 from launcher.configuration.model import Task as TaskConfig
 from launcher.jobs import Deployment, Endpoint
 from launcher.key_binding import NO_KEYS, Keys
-from launcher.lepton_endpoints import KEY_NAME, SCHEME, placeholder
 from launcher.quoting import Protected
 from launcher.secrets import Environment
+from launcher.served_models import KEY_NAME, SCHEME, placeholder
 
 
 def supported_types(task: Task) -> tuple[str, ...]:

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from catalog.errors import EvaldockError, InvalidInput, NotFound, Refused, Unreachable
-from launcher import lepton_endpoints
+from launcher import served_models
 from launcher.backends.protocol import Backend, NotSent
 from launcher.database import Database, JobRow
 from launcher.jobs import JobHandle, JobStatus, RunPlan, State
@@ -67,11 +67,11 @@ class Submitter:
         more: dict[str, Any] = {"after": behind} if behind else {}
         try:
             secrets = resolve(names, self.environ)
-            job = lepton_endpoints.located(self.plan, job, Path(self.database.path.parent))
+            job = served_models.located(self.plan, job, Path(self.database.path.parent))
             self.database.submitting(row.key)
             handle = self.backend.submit(self.plan, job, row.attempt, secrets, **more)
         except (Unreachable, InvalidInput) as error:
-            waiting = isinstance(error, lepton_endpoints.Waiting)
+            waiting = isinstance(error, served_models.Waiting)
             self.database.postpone(
                 row.key,
                 reason=self._redacted(str(error)),

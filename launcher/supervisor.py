@@ -18,7 +18,7 @@ from pathlib import Path
 
 from catalog.errors import EvaldockError, Unreachable
 from launcher import handle as run_handle
-from launcher import judging, lepton_endpoints
+from launcher import judging, served_models
 from launcher import run_directory as files
 from launcher.backends.protocol import Backend, load
 from launcher.database import Database, JobRow
@@ -234,10 +234,10 @@ class _Round:
         state = self.database.path.parent
         try:
             if finished(self._rows()):
-                lepton_endpoints.release(self.plan, state)
-            for run_id in lepton_endpoints.left_over(state):
+                served_models.release(self.plan, state)
+            for run_id in served_models.left_over(state):
                 if run_id != self.plan.run_id and finished(self.database.jobs(run_id)):
-                    lepton_endpoints.release_left_over(run_id, state)
+                    served_models.release_left_over(run_id, state)
         except (EvaldockError, OSError) as error:
             self._say(Path(self.plan.directory), f"an endpoint on Lepton has to be removed later: {error}")
             _LOG.warning("an endpoint on Lepton was not removed; the next command tries again: %s", error)
