@@ -62,9 +62,7 @@ COMMANDS: Mapping[str, Lazy | Mapping[str, Lazy]] = {
     "adopt": Lazy("launcher.commands.control:adopt", "Take over runs from their handles."),
     "prune": Lazy("launcher.commands.control:prune", "Forget runs that have ended and are old."),
     "publish": Lazy("launcher.commands.publish:publish", "Publish the results of runs."),
-    "report": Lazy(
-        "launcher.commands.report:report", "Show what came out of runs, beside what was published before."
-    ),
+    "report": Lazy("launcher.commands.report:report", "Show what came out of runs."),
     "compare": Lazy(
         "launcher.commands.compare:compare", "Compare two models, published runs or record files."
     ),
@@ -91,10 +89,8 @@ COMMANDS: Mapping[str, Lazy | Mapping[str, Lazy]] = {
     },
     "standin": Lazy("launcher.commands.standin:standin", "Run a stand-in model server."),
     "profile": {
-        "ls": Lazy("launcher.commands.profile:ls", "List the profiles of env.toml."),
-        "show": Lazy(
-            "launcher.commands.profile:show", "Show what a profile comes to, and where each value stands."
-        ),
+        "ls": Lazy("launcher.commands.profile:ls", "List the profiles of the env.toml that holds here."),
+        "show": Lazy("launcher.commands.profile:show", "Show what a profile comes to."),
     },
     "cache": {
         "ls": Lazy("generator.commands.cache:ls", "Show what the cache holds and how much."),
