@@ -36,7 +36,7 @@ from planned_runs import plan
 from ray_place import place_on, ray_place, signal_all
 from services.engine import Engine
 from services.ray_head import RayHead
-from standins import standin
+from standins import standin, stats
 
 
 @pytest.fixture
@@ -143,7 +143,7 @@ def test_results_of_other_jobs_are_sent_along(place: Place, tmp_path: Path, data
     assert (Path(run.directory) / second.directory / "artifacts" / "read").read_text() == "first\n"
 
 
-def test_code_is_sent_once(
+def test_a_sharded_evaluation_is_sent_its_code_once_and_its_parts(
     ray_head: RayHead, tmp_path: Path, database: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     sent: list[str] = []
@@ -163,19 +163,19 @@ def test_code_is_sent_once(
                 "mode": "parallel",
             },
             "target": {"api_endpoint": {"model_id": "stand-in", "url": url}},
-            "evaluation": {
-                "tasks": [{"name": "quickcheck.chat", "params": {"limit_samples": n}} for n in (2, 3)]
-            },
+            "evaluation": {"tasks": [{"name": "quickcheck.chat", "shards": 2}]},
         }
         run = plan(data, directory=tmp_path / "run", identity=run_id.new(), keep=True)
         database.record(run)
         rows = supervise(database, run)
-    assert [(row.state, row.reason) for row in rows] == [(State.SUCCEEDED, None)] * 2
-    code = f"_ray_pkg_{str(run.jobs[0].code)[:40]}.zip"
-    assert sent.count(code) <= 1
+        assert stats(url)["requests"] == 20
+    assert [(row.state, row.reason) for row in rows] == [(State.SUCCEEDED, None)] * 3
+    assert sent.count(f"_ray_pkg_{str(run.jobs[0].code)[:40]}.zip") <= 1
     assert len(sent) == len(set(sent))
-    for job in run.jobs:
-        assert results_file.read(Path(run.directory) / job.directory / "artifacts").metrics
+    folder = Path(run.directory) / run.jobs[-1].directory / "artifacts"
+    assert len(json.loads((folder / "workflow_output.json").read_bytes())) == 20
+    scores = {metric.label: metric.value for metric in results_file.read(folder).metrics}
+    assert scores["accuracy"] == 1.0
 
 
 # Labels and the queue
