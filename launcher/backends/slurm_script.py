@@ -5,6 +5,7 @@ The job's folder on the cluster is where sbatch is called, so that no path stand
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Mapping
 from functools import cache
 from pathlib import Path, PurePosixPath
@@ -19,6 +20,7 @@ from launcher.node_script import NODE_SCRIPT, node_files
 if TYPE_CHECKING:
     from jinja2 import Template
 
+RAY_DEADLINE = 180  # seconds for a Ray cluster to come up inside a job
 SUBMISSION = "slurm.sub"
 # Beside a file of secrets, which each start of the job deletes: what the next start gets.
 _KEPT = ".slurm"
@@ -68,6 +70,8 @@ def submission(run: RunPlan, job: JobPlan, attempt: int) -> str:
         log=files.JOB_LOG,
         exit_file=files.EXIT,
         node_script=NODE_SCRIPT,
+        ray_bin=shlex.quote(settings["ray_bin"]) if settings.get("ray_bin") else "",
+        ray_deadline=RAY_DEADLINE,
         part="slurm_ray.sh.j2" if settings.get("with_ray") else "slurm_plain.sh.j2",
     )
 

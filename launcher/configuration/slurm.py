@@ -109,22 +109,22 @@ def sbatch_flag(text: str) -> str:
     if match is None or any(ord(character) < 32 for character in text):
         raise ValueError("expected one flag of sbatch, such as --constraint=a100")
     name, value = (match[1], match[2]) if match[1] else (match[3], match[4].strip())
-    dashes = "--" if len(name) > 1 else "-"
+    flag = f"--{name}" if match[1] else f"-{name}"
     if name in _SETTINGS:
         raise ValueError(f"use execution.{_SETTINGS[name]}")
     # sbatch takes the beginning of a long flag for the whole; `--gpus` is one by itself.
     begun = len(name) > 1 and name != "gpus" and any(f.startswith(name) for f in (*_SETTINGS, *_OURS))
     if name in _OURS or begun:
-        raise ValueError(f"evaldock sets {dashes}{name} itself")
+        raise ValueError(f"evaldock sets {flag} itself")
     if not value:
-        return f"{dashes}{name}"
+        return flag
     # sbatch's own reader of these lines knows quotes, but no way to write one inside the other kind.
     plain = value.strip("\"'")
     if not _WORD.fullmatch(plain):
         if '"' in plain or "\\" in plain:
             raise ValueError("quotes and backslashes can't stand in a flag of sbatch")
         plain = f'"{plain}"'
-    return f"{dashes}{name}={plain}" if dashes == "--" else f"{dashes} {plain}"
+    return f"{flag}={plain}" if match[1] else f"{flag} {plain}"
 
 
 def _flags(values: Any) -> Any:
@@ -163,6 +163,7 @@ class SlurmExecution(Execution):
     sbatch_args: Annotated[tuple[str, ...], BeforeValidator(_flags)] = ()
     array: bool = False
     with_ray: bool = False
+    ray_bin: Annotated[str, AfterValidator(_folder)] | None = None
     slurm_bin: Annotated[str, AfterValidator(_folder)] | None = None
 
     @model_validator(mode="before")
@@ -196,11 +197,10 @@ class SlurmExecution(Execution):
         problems, warnings = [], []
         if self.hostname and not self.output_dir:
             problems.append("execution.output_dir: a folder on the cluster is needed that its nodes share")
-        for name, value in (("output_dir", self.remote), ("slurm_bin", self.slurm_bin)):
-            try:
-                _folder(value or "/")
-            except ValueError as error:
-                problems.append(f"execution.{name}: {error}, got {value!r}")
+        try:
+            _folder(self.remote or "/")
+        except ValueError as error:
+            problems.append(f"execution.output_dir: {error}, got {self.remote!r}")
         if self.walltime and self.auto_resume and self.walltime <= self.stop_before:
             problems.append(
                 f"execution.walltime: {clock(self.walltime)} leaves nothing before the job is asked to stop, "
