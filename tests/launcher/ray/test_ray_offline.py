@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import socket
 import subprocess
 import sys
@@ -11,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 
 from launcher.backends.protocol import load
 from launcher.configuration.compose import compose
@@ -130,3 +132,14 @@ def test_the_sample_for_kubernetes_plans() -> None:
         assert request["runtime_env"]["env_vars"]["HF_HOME"] == "/mnt/shared/huggingface"
         assert "MODEL_KEY" not in request["runtime_env"]["env_vars"]
         assert 'export MODEL_KEY="$MODEL_KEY"' in load("ray").plan(run, job)["scripts"]["run.sh"]
+
+
+def test_the_guide_s_examples_plan() -> None:
+    page = (ROOT / "docs" / "how-to" / "ray.md").read_text()
+    blocks = [yaml.safe_load(block) for block in re.findall(r"```yaml\n(.*?)```", page, re.DOTALL)]
+    assert len(blocks) == 3
+    cluster = {"backend": {"name": "ray", "dashboard_url": "http://192.0.2.1:8265"}}
+    for block in blocks:
+        run = plan({**cluster, "evaluation": {"tasks": ["quickcheck.chat"]}, **block})
+        assert run.backend == "ray"
+        assert load("ray").plan(run, run.jobs[0])["request"]["submission_id"].startswith("evaldock-")
