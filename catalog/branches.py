@@ -49,9 +49,15 @@ class Branch:
     remote: str = "origin"
     environ: Mapping[str, str] = field(default_factory=lambda: dict(os.environ))
 
-    def exists(self) -> bool:
+    def check(self) -> None:
+        """Raises NotFound where there is no such branch, and what `change` raises where it can't be pushed
+        to: a server says so before anything is sent."""
         with self._scratch() as git:
-            return git.tip(self.name) is not None
+            tip = git.fetch(self.name)
+            if tip is None:
+                raise NotFound(f"no branch {self.name!r} to publish to", place=git.shown)
+            if said := git.push(tip, self.name, expected=tip, dry=True):
+                _judge(said, self.name, git.shown)
 
     def read(self, *paths: str) -> dict[str, bytes]:
         """The files at or below `paths` (none given: all of them); none where there is no such branch."""
@@ -187,12 +193,12 @@ class _Scratch:
         parents = ["-p", below] if below and history else []
         return self._git("commit-tree", tree, *parents, "-m", message).strip()
 
-    def push(self, commit: str, branch: str, *, expected: str | None) -> str:
+    def push(self, commit: str, branch: str, *, expected: str | None, dry: bool = False) -> str:
         """What git said about a push that wasn't taken; nothing for one that was."""
         ref = f"refs/heads/{branch}"
-        lease = f"--force-with-lease={ref}:{expected or ''}"
+        options = [f"--force-with-lease={ref}:{expected or ''}", *(["--dry-run"] if dry else [])]
         done = _run(
-            self.folder, self.environ, "push", "--porcelain", lease, "--", self.address, f"{commit}:{ref}"
+            self.folder, self.environ, "push", "--porcelain", *options, "--", self.address, f"{commit}:{ref}"
         )
         return "" if done.returncode == 0 else (done.stdout + done.stderr).strip() or "git push failed"
 

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 from catalog.branches import Branch
 from catalog.console import one_line
@@ -37,6 +38,7 @@ class Published:
     """`files` are records, relative to the repository. `error` says why there are none."""
 
     files: tuple[str, ...] = ()
+    branch: str = ""
     url: str | None = None
     error: EvaldockError | None = None
 
@@ -87,7 +89,7 @@ def publish(
             sent = sending.as_pull_request(root, to.catalog, made, to.branch, head=head, github=github)
     except EvaldockError as error:
         return Published(error=error)
-    return Published(files=sent.files, url=sent.url)
+    return Published(files=sent.files, branch=to.branch.name, url=sent.url)
 
 
 def tell(workflow: Workflow, told: RunReport, gate: Gate, published: Published) -> None:
@@ -107,7 +109,7 @@ def tell(workflow: Workflow, told: RunReport, gate: Gate, published: Published) 
     if published.error is not None:
         workflow.error(str(published.error), title="evaldock: not published")
     text = report_text.as_markdown([told], limit=SUMMARY_BYTES)
-    workflow.summary(text + _gate_text(gate) + _published_text(published))
+    workflow.summary(text + _gate_text(gate) + _published_text(workflow.environ, published))
 
 
 def scores(told: RunReport) -> str:
@@ -135,13 +137,20 @@ def _gate_text(gate: Gate) -> str:
     return "\n\n| gate | task | model | |\n|---|---|---|---|\n" + "\n".join(lines) + "\n"
 
 
-def _published_text(published: Published) -> str:
+def _published_text(environ: Mapping[str, str], published: Published) -> str:
     if published.error is not None:
         return f"\n\nNot published: {code(published.error.message[:1000])}\n"
     if published.url:
         return f"\n\nProposed as a [pull request](<{published.url}>).\n"
-    listed = "".join(f"- {code(path)}\n" for path in published.files[:100])
+    listed = "".join(f"- {_link(environ, published.branch, path)}\n" for path in published.files[:100])
     return f"\n\nPublished:\n\n{listed}" if listed else ""
+
+
+def _link(environ: Mapping[str, str], branch: str, path: str) -> str:
+    server, repository = environ.get("GITHUB_SERVER_URL", ""), environ.get("GITHUB_REPOSITORY", "")
+    if not (server and repository):
+        return code(path)
+    return f"[{code(path)}](<{server}/{repository}/blob/{quote(branch)}/{quote(path)}>)"
 
 
 def _cell(text: str) -> str:

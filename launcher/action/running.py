@@ -12,7 +12,7 @@ from typing import Any
 
 from catalog.branches import Branch
 from catalog.difference_text import code
-from catalog.errors import EvaldockError, NotFound, UsageError
+from catalog.errors import EvaldockError, UsageError
 from catalog.github_api import Repository
 from catalog.workflow_step import Failed, Workflow, say
 from launcher import open_runs, reporting
@@ -71,9 +71,8 @@ class Run:
             return
         if not root.resolve().is_relative_to(self.workflow.workspace.resolve()):
             raise UsageError("the catalog lies outside of the repository, which can't take its results")
-        branch = Branch(clone=self.workflow.workspace, name=self.inputs.branch or "main", environ=self.git)
-        if self.inputs.publish != "none" and not branch.exists():
-            raise NotFound(f"no branch {self.inputs.branch!r} to publish to")
+        if self.inputs.publish != "none":
+            Branch(clone=self.workflow.workspace, name=self.inputs.branch, environ=self.git).check()
 
     def _plan(self, root: Path) -> dict[str, Any]:
         with self.workflow.group("Plan the run"):

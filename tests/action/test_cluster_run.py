@@ -75,6 +75,34 @@ def test_a_run_on_a_cluster_outlasts_its_workflow(
         assert not [f for f in runner.folder.rglob("*") if f.is_file() and key in f.read_bytes()]
 
 
+def test_a_run_that_is_waited_for_can_be_found_meanwhile(
+    cluster: Path, sshd: Sshd, runner: Runner, repository: Repository, model: str
+) -> None:
+    runner.environ |= {
+        "EVALDOCK_SSH_KEY": sshd.key.read_text(),
+        "EVALDOCK_SSH_KNOWN_HOSTS": f"[127.0.0.1]:{sshd.port} {sshd.public_host_key}",
+        "HOME": str(runner.folder),
+    }
+    seen: list[str] = []
+
+    def watch() -> bool:
+        """Asked while the step runs; it never cancels."""
+        seen.extend(handles(repository))
+        return False
+
+    runner.cancel = watch
+    given = {"tasks": "quickcheck.chat", "model-id": "m", "url": model, "profile": "cluster", "limit": "2"}
+    ran = runner.action(ACTION, {**given, "publish": "commit"})
+    assert ran.outcome == "success", ran.log
+    assert set(seen) == {f"runs/{ran.outputs['run-id']}.json"}
+    assert handles(repository) == []
+    assert len(json.loads(ran.outputs["records"])) == 1
+
+
+def handles(repository: Repository) -> list[str]:
+    return repository.files(BRANCH) if BRANCH in repository.branches() else []
+
+
 def test_a_host_that_is_not_known_is_not_logged_in_to(
     cluster: Path, sshd: Sshd, runner: Runner, model: str
 ) -> None:

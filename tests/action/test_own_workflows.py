@@ -13,6 +13,10 @@ import yaml
 
 from action.composite import Runner
 from action.conftest import ROOT, Repository, git
+from catalog import store
+from foundation import doc_examples
+from generator.site.run_commands import RunCommands
+from generator.site.settings import Settings
 from launched import until
 
 pytestmark = pytest.mark.service("pypi", "node")
@@ -111,6 +115,21 @@ def test_the_site_shows_what_was_published_after_the_workflow_had_begun(
     assert starts(runner, deploy, {"ref": "main", "deploy": True})
     runner.github["event_name"] = "pull_request"
     assert not starts(runner, deploy, {})
+
+
+def test_the_form_has_the_fields_that_a_tasks_page_fills_in() -> None:
+    task = store.load(ROOT / "catalog").tasks[0]
+    settings = Settings()
+    fields = RunCommands.of(settings.example.for_task(task), task, settings).fields
+    own = (ROOT / ".github" / "workflows" / "evaluate.yml").read_text()
+    page = (ROOT / "docs" / "tutorial" / "github.md").read_text()
+    (shown,) = [
+        each.content
+        for each in doc_examples.examples(page)
+        if isinstance(each, doc_examples.File) and each.path.endswith("/evaluate.yml")
+    ]
+    for text in (own, shown):
+        assert set(fields) <= set(yaml.safe_load(text)[True]["workflow_dispatch"]["inputs"])
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from action.composite import Runner
-from action.conftest import ACTION, Repository
+from action.conftest import ACTION, Repository, git
 from services.github_server import github_server
 from standins import standin
 
@@ -41,7 +41,7 @@ def test_a_run_is_published_told_and_handed_on(runner: Runner, repository: Repos
     assert (Path(ran.outputs["results-path"]) / "run.json").exists()
     assert "| `quickcheck.chat` | `org/model` | succeeded | **1.0000**" in ran.summary
     assert "| open |" in ran.summary
-    assert record in ran.summary
+    assert f"](<https://github.example/team/evals/blob/main/{record}>)" in ran.summary
     assert (ran.annotations, ran.commands) == ([], [])
 
 
@@ -158,6 +158,23 @@ def test_a_missing_token_is_said_before_hours_are_spent(runner: Runner, reposito
     ran = runner.action(ACTION, inputs("http://127.0.0.1:9/v1", publish="pull-request", token=""))
     assert ran.outcome == "failure"
     assert "a pull request needs a token" in ran.said("error")[0]
+    assert ran.outputs["run-id"] == ""
+
+
+def test_a_branch_that_takes_nothing_is_noticed_before_hours_are_spent(
+    runner: Runner, repository: Repository
+) -> None:
+    ran = runner.action(ACTION, inputs("http://127.0.0.1:9/v1", publish="commit", branch="gone"))
+    assert "no branch 'gone' to publish to" in ran.said("error")[0]
+    # What a token without rights comes to: reading works, and pushing ends before anything is sent.
+    git(
+        runner.workspace,
+        "config",
+        f"url.{repository.upstream}/nobody.pushInsteadOf",
+        f"file://{repository.upstream}",
+    )
+    ran = runner.action(ACTION, inputs("http://127.0.0.1:9/v1", publish="commit"))
+    assert "the remote can't be reached" in ran.said("error")[0]
     assert ran.outputs["run-id"] == ""
 
 
