@@ -34,9 +34,7 @@ def write(database: Database, plan: RunPlan) -> Path:
         for row in database.jobs(plan.run_id)
     }
     created = database.run(plan.run_id).created
-    files.write_json(
-        path, {"version": VERSION, "created": created, "plan": plan_to_data(plan), "jobs": jobs}
-    )
+    files.write_json(path, {"version": VERSION, "created": created, "plan": plan_to_data(plan), "jobs": jobs})
     return path
 
 

@@ -115,6 +115,3 @@ def _check(made: RunInputs, environ: Mapping[str, str], problems: list[str]) -> 
     ]
     if made.config is not None and not made.config.is_file():
         problems.append(f"config: no such file: {str(made.config)!r:.200}")
-    hosted = environ.get("RUNNER_ENVIRONMENT") == "github-hosted"
-    if made.detach and hosted and made.backend in ("process", "docker", "local"):
-        problems.append(f"mode: jobs on {made.backend} end with the runner; detach needs another backend")

@@ -44,6 +44,7 @@ class Run:
         self.workflow.prepare(root)
         planned = self._plan(root)
         run_id, directory = str(planned["run"]), Path(planned["directory"])
+        self._check_lasting(planned["backend"])
         extras.ensure(self.workflow, planned["backend"])
         self.workflow.output("run-id", run_id)
         self.workflow.output("results-path", str(directory))
@@ -73,6 +74,14 @@ class Run:
             raise UsageError("the catalog lies outside of the repository, which can't take its results")
         if self.inputs.publish != "none":
             Branch(clone=self.workflow.workspace, name=self.inputs.branch, environ=self.git).check()
+
+    def _check_lasting(self, backend: str) -> None:
+        """A profile or a configuration may have chosen a backend that no input names."""
+        hosted = self.workflow.environ.get("RUNNER_ENVIRONMENT") == "github-hosted"
+        if self.inputs.detach and hosted and backend in _HERE:
+            raise UsageError(
+                f"mode: jobs on {backend} end with the runner", hint="detach needs a backend that outlasts it"
+            )
 
     def _plan(self, root: Path) -> dict[str, Any]:
         with self.workflow.group("Plan the run"):

@@ -214,3 +214,4 @@ def test_jobs_on_a_runner_of_githubs_are_not_detached(make_runner: Make, model: 
     runner.environ["RUNNER_ENVIRONMENT"] = "github-hosted"
     ran = detach(runner, model)
     assert "jobs on process end with the runner" in ran.said("error")[0]
+    assert not list(runner.folder.rglob("stage.*"))
