@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -97,6 +98,28 @@ def test_torchrun_is_started_on_every_node(
         (line,) = [line for line in log.read_text().splitlines() if line.startswith("on ")]
         assert line.startswith(f"on {number}: --nnodes=2 --nproc_per_node=1 --rdzv_backend=c10d")
         assert f"--rdzv_id={job['key']} --rdzv_endpoint=" in line
+
+
+def test_a_driver_has_a_ray_cluster_on_the_nodes_of_its_slurm_job(
+    recipe: Write, project: Path, tmp_path: Path, slurm: Slurm, sshd: Sshd
+) -> None:
+    profile(project, tmp_path / "cluster")
+    recipe(
+        "driver",
+        "[tool.runspec]",
+        "[tool.runspec.run]",
+        'launch = "ray"',
+        "[tool.runspec.resources]",
+        "nodes = 2",
+        "gpus_per_node = 0",
+        body="import ray\nray.init(logging_level='ERROR')\nprint('nodes:', len(ray.nodes()))",
+    )
+    given = [f"execution.ray_bin={Path(sys.executable).parent}", "execution.cpus_per_task=2"]
+    ran = evaldock("run", "./driver.py", "--profile", "cluster", *given, "--json")
+    assert ran.code == 0, ran.err
+    (job,) = ran.json["jobs"]
+    log = Path(job["directory"], "logs", "job.log").read_text()
+    assert [line for line in log.splitlines() if line.startswith("nodes:")] == ["nodes: 2"]
 
 
 def test_on_ray_without_shared_storage(tell: None, project: Path, tmp_path: Path, ray_head: RayHead) -> None:
