@@ -231,6 +231,21 @@ def test_a_step_that_fails_keeps_those_behind_it_from_starting(recipe: Write, pr
     assert states["c"] == ("succeeded", None)
 
 
+def test_a_resumed_pipeline_goes_on_where_it_failed(recipe: Write, project: Path) -> None:
+    body = "import os, pathlib\nseen = pathlib.Path(os.environ['EVALDOCK_RESULTS'], 'seen')\n"
+    recipe("a", *PYTHON, body=f"{body}assert not seen.exists()\nseen.touch()")
+    recipe("b", *PYTHON, body=f"{body}again = seen.exists()\nseen.touch()\nraise SystemExit(not again)")
+    recipe("c", *PYTHON, body="print('reached')")
+    (project / "pipeline.toml").write_text(steps("a", "b", "c", b=["a"], c=["b"]))
+    ran = evaldock("run", "pipeline.toml", "--json")
+    assert [job["state"] for job in ran.json["jobs"]] == ["succeeded", "failed", "failed"]
+    assert evaldock("resume", ran.json["run"]).code == 0
+    assert evaldock("tick", "--loop", ran.json["run"]).code == 0
+    jobs = evaldock("status", ran.json["run"], "--json").json
+    assert [job["state"] for job in jobs] == ["succeeded"] * 3
+    assert (artifacts(ran, "c").parent / "logs" / "job.log").read_text() == "reached\n"
+
+
 @pytest.mark.parametrize(
     ("words", "message"),
     [
