@@ -48,6 +48,12 @@ fail() {{
   echo "evaldock: $1"
   exit 70
 }}
+job= stopping=
+stop() {{
+  [ -n "$stopping" ] || [ -z "$job" ] || kill -TERM "$job" 2>/dev/null
+  stopping=1
+}}
+trap stop TERM INT HUP
 mkdir -p "$folder/{logs}" "$folder/{artifacts}" && cd "$folder" || fail "no folder can be made at $folder"
 {earlier}\
 printf %s {run_sh} >{script}
@@ -64,12 +70,8 @@ own_group=
 if command -v setsid >/dev/null 2>&1; then own_group=setsid; fi
 $own_group /bin/sh ./{script} &
 job=$!
-stopping=
-stop() {{
-  [ -n "$stopping" ] || kill -TERM "$job" 2>/dev/null
-  stopping=1
-}}
-trap stop TERM INT HUP
+# Asked before it ran.
+[ -z "$stopping" ] || kill -TERM "$job" 2>/dev/null
 shown=0
 show() {{
   size=$(($(wc -c <{log})))
@@ -90,6 +92,7 @@ show
 if ! [ -e {exit} ]; then
   reason=null
   [ "$code" -le 128 ] || reason="\\"killed by signal $((code - 128))\\""
+  [ -z "$stopping" ] || reason='"stopped on request"'
   printf '{{"exit_code": %s, "reason": %s, "attempt": {attempt}}}\\n' "$code" "$reason" >.exit.json
   mv .exit.json {exit}
 fi

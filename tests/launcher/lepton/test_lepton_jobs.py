@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import base64
+import dataclasses
 import json
+import shlex
 import shutil
 import subprocess
 import sys
@@ -25,7 +27,8 @@ from launcher.configuration import lepton as settings
 from launcher.configuration.model import Execution
 from launcher.database import Database
 from launcher.jobs import JobHandle, LogChunk, RunPlan, SecretName, State
-from launcher.result_stream import receive
+from launcher.result_stream import SENDING, receive
+from launcher.script import run_config
 from launcher.supervisor import request_stop, resume, tick
 from lepton_place import lepton_place
 from planned_runs import plan
@@ -157,6 +160,29 @@ def test_a_configuration_that_can_not_be_meant_is_told(execution: Mapping[str, A
     with pytest.raises(InvalidInput) as raised:
         plan(data)
     assert problem in str(raised.value)
+
+
+@pytest.mark.parametrize(("name", "attempt"), [("first.sh", 1), ("again.sh", 2)])
+def test_the_containers_script_is_the_one_that_is_kept(tmp_path: Path, name: str, attempt: int) -> None:
+    """Without the parts that have tests of their own."""
+    execution = {"type": "lepton", "resource_shape": "cpu.small", "output_dir": "/evals/runs"}
+    if attempt > 1:
+        execution |= {"mounts": ["/evals:/evals:node-nfs:shared"], "output_dir_here": "/mnt/evals/runs"}
+    run = plan({"execution": execution, "evaluation": {"tasks": ["quickcheck.chat"]}})
+    if attempt > 1:
+        run = changed(run, code="c" * 64, timeout=3600.0)
+    text = lepton_job.script(run, run.jobs[0], attempt)
+    written = json.dumps({**dataclasses.asdict(run.jobs[0]), "attempt": attempt}, ensure_ascii=False)
+    for part, what in (
+        (shlex.quote(lepton_job.run_sh(run, run.jobs[0], attempt)), "'RUN.SH'"),
+        (shlex.quote(run_config(run.jobs[0]).decode()), "'RUN_CONFIG'"),
+        (shlex.quote(written), "'JOB.JSON'"),
+        (SENDING, "SENDING\n"),
+    ):
+        text = text.replace(part, what)
+    golden, actual = Path(__file__).parent / "goldens" / name, tmp_path / name
+    actual.write_text(text)
+    assert text == golden.read_text(), f"if it is as it should be: cp {actual} {golden}"
 
 
 def test_every_setting_and_state_stands_in_the_documentation() -> None:

@@ -1,0 +1,64 @@
+# 0123456789abcdef-000, attempt 2: in the container of a replica. Arguments are shipped code in base64.
+set -u
+index=${LEPTON_JOB_WORKER_INDEX:-0}
+folder=/evals/runs/0123456789abcdef/jobs/000-quickcheck.chat-m
+mkdir -p "$folder/artifacts"
+[ "$index" = 0 ] || folder=$folder/replicas/$index
+fail() {
+  echo "evaldock: $1"
+  exit 70
+}
+job= stopping=
+stop() {
+  [ -n "$stopping" ] || [ -z "$job" ] || kill -TERM "$job" 2>/dev/null
+  stopping=1
+}
+trap stop TERM INT HUP
+mkdir -p "$folder/logs" "$folder/artifacts" && cd "$folder" || fail "no folder can be made at $folder"
+mkdir -p attempts/1
+for each in stage.pre-start stage.running stage.exit exit.json logs/job.log logs/deployment.log artifacts/results.yml; do
+  [ ! -e "$each" ] || mv "$each" attempts/1/
+done
+printf %s 'RUN.SH' >run.sh
+printf %s 'RUN_CONFIG' >run_config.yml
+[ "$index" != 0 ] || printf '%s\n' 'JOB.JSON' >job.json
+printf %32768s . >.reserve
+mkdir -p code
+for part; do printf %s "$part"; done | base64 -d | tar -xzf - -C code ||
+  fail "the shipped code can't be unpacked"
+export EVALDOCK_CODE="$PWD/code"
+: >>logs/job.log
+# The first of several replicas, as the others reach it.
+EVALDOCK_HEAD=${LEPTON_JOB_WORKER_PREFIX:+$LEPTON_JOB_WORKER_PREFIX-0.${LEPTON_SUBDOMAIN-}}
+export EVALDOCK_HEAD="${EVALDOCK_HEAD:-127.0.0.1}"
+own_group=
+if command -v setsid >/dev/null 2>&1; then own_group=setsid; fi
+$own_group /bin/sh ./run.sh &
+job=$!
+# Asked before it ran.
+[ -z "$stopping" ] || kill -TERM "$job" 2>/dev/null
+shown=0
+show() {
+  size=$(($(wc -c <logs/job.log)))
+  if [ "$size" -gt "$shown" ]; then
+    tail -c "+$((shown + 1))" logs/job.log | head -c "$((size - shown))"
+    shown=$size
+  fi
+}
+ends=$(($(date +%s) + 3600))
+while kill -0 "$job" 2>/dev/null; do
+  show
+  [ "$(date +%s)" -lt "$ends" ] || stop
+  sleep 0.3 2>/dev/null || sleep 1
+done
+wait "$job"
+code=$?
+show
+if ! [ -e exit.json ]; then
+  reason=null
+  [ "$code" -le 128 ] || reason="\"killed by signal $((code - 128))\""
+  [ -z "$stopping" ] || reason='"stopped on request"'
+  printf '{"exit_code": %s, "reason": %s, "attempt": 2}\n' "$code" "$reason" >.exit.json
+  mv .exit.json exit.json
+fi
+exit "$code"
