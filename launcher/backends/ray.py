@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +21,7 @@ from launcher.backends.protocol import NotSent
 from launcher.backends.ray_api import TIMEOUT, Cluster
 from launcher.backends.ray_entry import ENTRY
 from launcher.backends.ray_request import submission_id
-from launcher.jobs import JobHandle, JobPlan, JobStatus, LogChunk, RunPlan
+from launcher.jobs import JobHandle, JobPlan, JobStatus, LogChunk, RunPlan, State
 from launcher.node_script import NODE_SCRIPT
 
 CHUNK = 1 << 20
@@ -73,11 +74,16 @@ def status(handles: Sequence[JobHandle]) -> Mapping[str, JobStatus]:
         try:
             cluster = _cluster(asked[0].settings)
             found = _asked(cluster, asked)
-            answers |= {h.key: ray_states.judge(cluster, h, found.get(_id(h)), seen) for h in asked}
-            ray_trouble.over(url)
         except (EvaldockError, OSError) as error:
-            message = error.message if isinstance(error, EvaldockError) else str(error)
-            answers |= {h.key: ray_trouble.unknown(h, url, message, seen) for h in asked}
+            answers |= {h.key: ray_trouble.unknown(h, url, _said(error), seen) for h in asked}
+            continue
+        ray_trouble.over(url)
+        for handle in asked:
+            try:
+                answers[handle.key] = ray_states.judge(cluster, handle, found.get(_id(handle)), seen)
+            except (EvaldockError, OSError) as error:
+                # A node whose log can't be read, storage that hangs: that job's trouble alone.
+                answers[handle.key] = JobStatus(state=State.UNKNOWN, reason=_said(error), seen=seen)
     return answers
 
 
@@ -86,7 +92,7 @@ def logs(handle: JobHandle, since: int) -> LogChunk:
         return LogChunk(*files.read_log(ray_files.here(handle) / files.JOB_LOG, since, CHUNK))
     cluster = _cluster(handle.settings)
     job = cluster.job(_id(handle))
-    log = ray_stream.receive(cluster.log(job), _id(handle)).log if job else b""
+    log = ray_stream.receive(ray_stream.output(cluster, job), _id(handle)).log if job else b""
     start = since if since <= len(log) else 0
     data = log[start : start + CHUNK]
     return LogChunk(data, start + len(data))
@@ -115,12 +121,14 @@ def collect(handle: JobHandle, destination: Path) -> Path:
         cancel(handle)
         raise Unreachable(f"{identity} is still {job.get('status')}; it is asked to stop")
     destination.mkdir(parents=True, exist_ok=True)
-    output = cluster.log(job) if job else b""
+    left_out, output = None, b""
     if ray_files.is_shared(handle):
         ray_files.forget_secrets(handle)
         ray_files.copy(ray_files.here(handle), destination)
-        left_out = None
+        with suppress(Unreachable):
+            output = ray_stream.output(cluster, job) if job else b""
     else:
+        output = ray_stream.output(cluster, job) if job else b""
         left_out = ray_stream.bring_back(
             cluster, handle, destination, submission_id=identity, job=job, output=output
         )
@@ -154,6 +162,10 @@ def _ended_before(handle: JobHandle) -> bool:
         return False
     ended = files.read_exit(ray_files.here(handle))
     return ended is not None and ended.attempt == handle.attempt
+
+
+def _said(error: Exception) -> str:
+    return error.message if isinstance(error, EvaldockError) else str(error)
 
 
 def _id(handle: JobHandle) -> str:

@@ -98,7 +98,8 @@ def _own_word(cluster: Cluster, handle: JobHandle, job: Mapping[str, Any] | None
     elif job is None or job.get("status") == "SUCCEEDED":
         return None
     else:
-        ended = ray_stream.receive(cluster.log(job), str(job["submission_id"])).exit
+        output = ray_stream.output(cluster, job)
+        ended = ray_stream.receive(output, str(job["submission_id"])).exit
     return ended if ended is not None and ended.attempt == handle.attempt else None
 
 

@@ -9,6 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from catalog.errors import Refused, Unreachable
 from launcher import result_stream
 from launcher import run_directory as files
 from launcher.backends import ray_entry
@@ -18,7 +19,7 @@ from launcher.result_stream import Received
 
 _ENDS = ("SUCCEEDED", "FAILED", "STOPPED")
 # Seconds for a small job: Ray starts a Python process for it.
-HELPING = 90.0
+HELPING = 45.0
 # Ray offers no way to take a job off the queue but to kill the actor that waits for a place (the names are
 # those of ray.dashboard.modules.job.common).
 _UNQUEUE = """
@@ -26,6 +27,17 @@ import ray
 ray.init(address="auto", log_to_driver=False)
 ray.kill(ray.get_actor("_ray_internal_job_actor_{id}", namespace="SUPERVISOR_ACTOR_RAY_NAMESPACE"))
 """
+
+
+def output(cluster: Cluster, job: Mapping[str, Any]) -> bytes:
+    """The driver's log; empty where the node that had it is gone. Raises Unreachable where it can't be read
+    for another reason."""
+    try:
+        return cluster.log(job)
+    except Unreachable:
+        if _node_lives(cluster, job):
+            raise
+        return b""
 
 
 def receive(output: bytes, submission_id: str) -> Received:
@@ -51,7 +63,7 @@ def bring_back(
     """Unpacks what a job without shared storage sent; why something was left out, else None. One that was
     killed before it could send anything is sent for, where its node is still there."""
     received = receive(output, submission_id)
-    if not received.complete and job is not None and job.get("driver_node_id"):
+    if not received.complete and job is not None and _node_lives(cluster, job):
         limit = int(handle.settings.get("results_limit", 0))
         helper = f"{submission_id}-collect"
         request = {
@@ -62,9 +74,7 @@ def bring_back(
         sent = result_stream.receive(_helped(cluster, helper, request))
         received = replace(sent, log=received.log)
     if received.packed is not None:
-        left_out = result_stream.unpack(received.packed, destination)
-        if left_out and received.left_out is None:
-            received = replace(received, left_out=f"not brought back: {', '.join(left_out[:5])}")
+        received = replace(received, left_out=_unpacked(received, received.packed, destination))
     (destination / files.LOGS).mkdir(parents=True, exist_ok=True)
     if received.log or not (destination / files.JOB_LOG).exists():
         files.write_bytes(destination / files.JOB_LOG, received.log)
@@ -92,18 +102,36 @@ def unqueue(cluster: Cluster, submission_id: str) -> None:
         cluster.submit({"entrypoint": command, "submission_id": helper})
 
 
+def _node_lives(cluster: Cluster, job: Mapping[str, Any]) -> bool:
+    node = job.get("driver_node_id")
+    return bool(node) and node in {each.get("node_id") for each in cluster.nodes()}
+
+
+def _unpacked(received: Received, packed: bytes, destination: Path) -> str | None:
+    """What of it isn't there afterwards. The archive is the job's, and can be anything."""
+    try:
+        names = result_stream.unpack(packed, destination)
+    except Refused as error:
+        return error.message
+    named = f"not brought back: {', '.join(names[:5])}" if names else None
+    return received.left_out or named
+
+
 def _helped(cluster: Cluster, helper: str, request: Mapping[str, Any]) -> bytes:
-    """The log of a small job, run now; empty where it didn't end in time."""
-    cluster.submit(request)
+    """The log of a small job, run now; empty where it didn't end in time, or Ray doesn't take it."""
+    try:
+        cluster.submit(request)
+    except Refused:
+        return b""
     deadline = time.monotonic() + HELPING
     while time.monotonic() < deadline:
         job = cluster.job(helper)
         if job is None:
             return b""
         if job.get("status") in _ENDS:
-            output = cluster.log(job)
+            said = output(cluster, job)
             cluster.forget(helper)
-            return output
+            return said
         time.sleep(0.5)
     cluster.stop(helper)
     return b""

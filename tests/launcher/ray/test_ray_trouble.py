@@ -283,6 +283,43 @@ def test_what_was_submitted_is_stopped_where_the_next_one_is_refused(
     assert stopped == sent
 
 
+def test_a_node_that_is_gone_is_one_job_s_trouble(place: Place, fake: Ray, tmp_path: Path) -> None:
+    """Without shared storage its log was all that there was of it."""
+    settings = {"dashboard_url": fake.url, "node_dir": "/node"}
+    run = place.run(tmp_path, "true", "true", "true", settings=settings)
+    first = handle_of(place, run)
+    handles = [replace(first, key=one.key, directory=run.folder(one)) for one in run.jobs]
+    ended = {"message": "Job supervisor actor died: it was lost", "error_type": "JOB_SUPERVISOR_ACTOR_DIED"}
+    jobs = [
+        job(handles[0], "FAILED", driver_node_id="gone", **ended),
+        job(handles[1], "FAILED", driver_node_id="there", **ended),
+        job(handles[2], "RUNNING"),
+    ]
+    alive = {"data": {"result": {"result": [{"node_id": "there", "state": "ALIVE"}]}}}
+
+    def answer(_: str, path: str) -> tuple[int, Any]:
+        if path == "/api/jobs/":
+            return 200, jobs
+        if path.startswith("/api/v0/nodes"):
+            return 200, alive
+        if path.startswith("/api/jobs/"):
+            return 200, jobs[0]
+        return 500, "no such node"
+
+    fake.answer = answer
+    answers = place.backend.status(handles)
+    assert [answers[each.key].state for each in handles] == [State.FAILED, State.UNKNOWN, State.RUNNING]
+    assert str(answers[handles[0].key].reason).startswith("Ray's own process for it died: Job supervisor")
+    folder = tmp_path / "run" / "jobs" / "000"
+    place.backend.collect(handles[0], folder)
+    event = json.loads((folder.parents[1] / "events.jsonl").read_text())
+    assert event["left_out"] == "the job's folder could not be brought back from its node"
+    assert "POST" not in [method for method, _ in fake.asked]
+    jobs[0] = jobs[1]
+    with pytest.raises(Unreachable, match="answered 500: no such node"):
+        place.backend.collect(handles[1], folder)
+
+
 def test_nothing_of_the_environment_changes_the_address(
     place: Place, fake: Ray, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
