@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import io
+import os
 import shutil
 import zipfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path, PurePosixPath
 
@@ -61,26 +62,55 @@ def stage(cluster: Cluster, run: RunPlan, job: JobPlan, attempt: int, secrets: M
 
 
 def copy(source: Path, destination: Path) -> None:
-    """What is there already and no older stays: collecting can be repeated and goes on where it stopped."""
-    if not source.is_dir() or source.resolve() == destination.resolve():
+    """What is there already and no older stays: collecting can be repeated and goes on where it stopped.
+
+    The job could write what it liked: links that lead out of its folder are left behind, and none that an
+    earlier attempt left here is written through.
+    """
+    if source.is_dir() and source.resolve() != destination.resolve():
+        _copy_below(source, destination, source, _SKIPPED)
+
+
+def _copy_below(folder: Path, target: Path, root: Path, skipped: Sequence[str] = ()) -> None:
+    _make_way(target, wanted=target.is_dir() and not target.is_symlink())
+    target.mkdir(parents=True, exist_ok=True)
+    for entry in os.scandir(folder):
+        if entry.name in skipped:
+            continue
+        path, there = Path(entry.path), target / entry.name
+        if entry.is_symlink():
+            if _leads_inside(path, root):
+                _make_way(there, wanted=False)
+                there.symlink_to(path.readlink())
+        elif entry.is_dir(follow_symlinks=False):
+            _copy_below(path, there, root)
+        elif entry.is_file(follow_symlinks=False):
+            _make_way(there, wanted=there.is_file() and not there.is_symlink())
+            _copy_file(path, there)
+
+
+def _leads_inside(link: Path, root: Path) -> bool:
+    wanted = link.readlink()
+    return not wanted.is_absolute() and Path(os.path.normpath(link.parent / wanted)).is_relative_to(root)
+
+
+def _make_way(path: Path, *, wanted: bool) -> None:
+    """Removes what stands at `path`, unless it is of the kind that is wanted."""
+    if wanted:
         return
-    shutil.copytree(
-        source,
-        destination,
-        dirs_exist_ok=True,
-        symlinks=True,
-        ignore=lambda folder, _: _SKIPPED if Path(folder) == source else (),
-        copy_function=_copy_changed,
-    )
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path)
+    else:
+        path.unlink(missing_ok=True)
 
 
-def _copy_changed(source: str, target: str) -> str:
-    there, had = Path(source).stat(), Path(target)
-    if had.is_file() and not had.is_symlink():
-        kept = had.stat()
-        if (kept.st_size, kept.st_mtime_ns) == (there.st_size, there.st_mtime_ns):
-            return target
-    return str(shutil.copy2(source, target))
+def _copy_file(path: Path, target: Path) -> None:
+    new = path.stat()
+    if target.exists():
+        old = target.stat()
+        if (old.st_size, old.st_mtime_ns) == (new.st_size, new.st_mtime_ns):
+            return
+    shutil.copy2(path, target)
 
 
 def _seen_here(settings: Mapping[str, object], path: str) -> Path:
