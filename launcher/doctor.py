@@ -16,7 +16,7 @@ from catalog.nearest import did_you_mean
 from launcher.checks.answers import Check, Subject, fail, failed, folder, ok, warn
 
 if TYPE_CHECKING:
-    from launcher.configuration.model import RunConfig
+    from launcher.configuration.model import ApiEndpoint, RunConfig
 
 CHECKS: Mapping[str, str] = {
     "process": "launcher.checks.process",
@@ -52,6 +52,9 @@ def examine(asked: Asked) -> Iterator[tuple[str, Check]]:
     if read.backend is not None:
         for check in _backend(read.backend, read):
             yield read.backend, check
+    if read.config is not None:
+        for check in _model(read.config):
+            yield "model", check
 
 
 @dataclass(slots=True)
@@ -75,9 +78,8 @@ class _Read:
         config, where = self.config, self.config.execution.secrets_where
         given = {**config.execution.env_vars, **config.evaluation.env_vars, **config.deployment.env_vars}
         given |= {name: name for name in config.evaluation.required_env_vars}
-        for target in config.targets or (config.target,):
-            key = target.api_endpoint.api_key_name
-            given |= {key: key} if key else {}
+        for api in _endpoints(config):
+            given |= {api.api_key_name: api.api_key_name} if api.api_key_name else {}
         if where != "host":
             given |= {name: name for name in self.keys.values()}
         needed = {name: value for name, value in given.items() if not value.endswith("?")}
@@ -188,9 +190,23 @@ def _backend(name: str, read: _Read) -> Iterator[Check]:
             settings=read_execution(read.config.execution).settings,
             execution=read.config.execution.model_dump(mode="json"),
             secrets=read.secrets(),
+            urls=tuple(api.url for api in _endpoints(read.config) if api.url),
         )
     checks = importlib.import_module(module).checks
     try:
         yield from checks(subject)
     except EvaldockError as error:
         yield failed("backend", error)
+
+
+def _endpoints(config: RunConfig) -> list[ApiEndpoint]:
+    return [target.api_endpoint for target in config.targets or (config.target,)]
+
+
+def _model(config: RunConfig) -> Iterator[Check]:
+    from launcher.checks import model  # noqa: PLC0415
+
+    endpoints = [api.model_dump(mode="json") for api in _endpoints(config)]
+    here = config.execution.backend in ("process", "docker")
+    settings = config.execution.settings() if config.execution.backend == "lepton" else {}
+    yield from model.checks(endpoints, settings, here=here)

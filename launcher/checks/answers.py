@@ -35,11 +35,13 @@ class Check:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Subject:
     """`settings` are the backend's as plans hold them; `execution` is that of the configuration, as plain
-    data. `secrets` are names that jobs get secrets by, with the side that has them (`host`, `runtime`)."""
+    data. `secrets` are names that jobs get secrets by, with the side that has them (`host`, `runtime`).
+    `urls` are the models'."""
 
     settings: Mapping[str, Any] = field(default_factory=dict)
     execution: Mapping[str, Any] = field(default_factory=dict)
     secrets: Mapping[str, str] = field(default_factory=dict)
+    urls: tuple[str, ...] = ()
 
 
 def ok(name: str, said: str) -> Check:

@@ -7,6 +7,7 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 from catalog.errors import EvaldockError
 from launcher.backends import docker as backend
@@ -21,6 +22,7 @@ def checks(subject: Subject) -> Iterator[Check]:
         with backend.engine() as client:
             yield _version(client)
             yield _gpus(client, subject)
+            yield from _network(subject)
             yield from _runs(client)
     except EvaldockError as error:
         yield failed("engine", error)
@@ -57,6 +59,16 @@ def _gpus(client: Any, subject: Subject) -> Check:
             "install the NVIDIA Container Toolkit: nvidia-ctk runtime configure, then restart the engine",
         )
     return ok("gpus", "none asked for, and no runtime for them")
+
+
+def _network(subject: Subject) -> Iterator[Check]:
+    local = [url for url in subject.urls if urlsplit(url).hostname in ("localhost", "127.0.0.1", "::1")]
+    if local and subject.execution.get("network") != "host":
+        yield warn(
+            "network",
+            f"{local[0]} is the container itself for what runs in one",
+            "execution.network: host lets containers reach this machine's own addresses",
+        )
 
 
 def _runs(client: Any) -> Iterator[Check]:

@@ -18,6 +18,7 @@ from services.processes import free_port
 from services.ray_head import RayHead
 from services.slurm import Slurm
 from services.sshd import Sshd
+from standins import standin
 
 CATALOG = Path(__file__).parents[2] / "catalog"
 Found = Mapping[str, tuple[str, str, str | None]]
@@ -138,8 +139,14 @@ def test_an_engine_is_tried_with_an_image_that_it_has(docker_engine: Engine, who
     assert found["gpus"][0] == "fail"
     assert "NVIDIA Container Toolkit" in str(found["gpus"][2])
     assert code == 1
+    code, found = doctor("--backend", "docker", "target.api_endpoint.url=http://127.0.0.1:9/v1")
+    assert found["network"][:2] == (
+        "warn",
+        "http://127.0.0.1:9/v1 is the container itself for what runs in one",
+    )
     code, found = doctor("--backend", "docker")
     assert (code, found["gpus"][0]) == (0, "ok")
+    assert "network" not in found
     assert found["containers"][0] in ("ok", "warn")
     assert docker_engine.run("ps", "-aq", "--filter", "network=none", "--filter", "status=exited") == ""
 
@@ -188,6 +195,19 @@ def test_a_workspace_that_has_not(lepton: Lepton, monkeypatch: pytest.MonkeyPatc
     monkeypatch.setenv("LEPTON_WORKSPACE_URL", f"http://127.0.0.1:{free_port()}")
     code, found = doctor("--backend", "lepton", *given)
     assert found["workspace"][1].startswith("Lepton can't be reached: 127.0.0.1:")
+
+
+def test_the_model_that_is_asked(lepton: Lepton, tmp_path: Path) -> None:
+    with standin(tmp_path) as url:
+        code, found = doctor("--backend", "process", f"target.api_endpoint.url={url}")
+        assert (code, found["model"][:2]) == (0, ("ok", f"{url} answers"))
+    code, found = doctor("--backend", "process", f"target.api_endpoint.url={url}")
+    assert (code, found["model"][0]) == (1, "fail")
+    asked = [f"target.api_endpoint.url={url}", *settings(resource_shape="cpu.small")]
+    code, found = doctor("--backend", "lepton", *asked)
+    assert (code, found["model"][0]) == (0, "warn")
+    code, found = doctor("--backend", "process", "target.api_endpoint.deployment_name=mine")
+    assert (code, found["model"][:2]) == (1, ("fail", "the workspace has no endpoint 'mine'"))
 
 
 def test_a_cluster_behind_ssh_would_take_a_job(slurm: Slurm, sshd: Sshd, tmp_path: Path) -> None:

@@ -1,0 +1,58 @@
+"""Whether the models that a configuration asks can be reached from here. No key is sent."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+from catalog.errors import EvaldockError
+from launcher.checks.answers import Check, fail, failed, ok, warn
+
+TIMEOUT = 5.0
+
+
+def checks(
+    endpoints: Sequence[Mapping[str, Any]], settings: Mapping[str, Any], *, here: bool
+) -> Iterator[Check]:
+    """`endpoints` are `api_endpoint` mappings. `here`: jobs ask from this machine, so that what it can't
+    reach, they can't."""
+    for api in endpoints:
+        if api.get("url"):
+            yield _url(str(api["url"]), here)
+        elif api.get("deployment_name"):
+            yield _endpoint(str(api["deployment_name"]), settings)
+
+
+def _url(url: str, here: bool) -> Check:
+    import requests  # noqa: PLC0415
+
+    base = url.rstrip("/").partition("/v1")[0] + "/v1/models"
+    try:
+        status = requests.get(base, timeout=TIMEOUT, allow_redirects=False).status_code
+    except requests.RequestException as error:
+        said = f"{url} does not answer from here ({type(error).__name__})"
+        if here:
+            return fail("model", said, "is target.api_endpoint.url right, and is the server up?")
+        return warn("model", said, "jobs run elsewhere, and may reach it all the same")
+    if status >= 500:
+        return warn("model", f"{url} answers {status}", "is its server ready?")
+    return ok("model", f"{url} answers")
+
+
+def _endpoint(name: str, settings: Mapping[str, Any]) -> Check:
+    from launcher.backends import lepton_api  # noqa: PLC0415 # for endpoints of Lepton alone
+
+    try:
+        with lepton_api.connected(settings) as lepton:
+            found = lepton.endpoint(name)
+    except EvaldockError as error:
+        return failed("model", error)
+    if found is None:
+        return fail("model", f"the workspace has no endpoint {name!r}", "`lep endpoint list` shows them")
+    status = found.get("status") or {}
+    state = status.get("phase") or status.get("state")
+    if state != "Ready":
+        return warn(
+            "model", f"the endpoint {name} is not ready (Lepton says {state})", "jobs wait until it is"
+        )
+    return ok("model", f"the endpoint {name} is ready")
