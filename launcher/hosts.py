@@ -19,6 +19,8 @@ from typing import Protocol
 from catalog.errors import Unreachable
 
 TIMEOUT = 120.0
+# Linux takes no longer word (MAX_ARG_STRLEN is 128 KiB).
+MOST_WORDS = 100_000
 # What stands between the noise of a login shell's start and a script's own output.
 BEGIN = b"\n--evaldock-output-begins--\n"
 
@@ -40,8 +42,8 @@ class Host(Protocol):
         """A command, each word as it stands. Raises Unreachable, Refused."""
 
     def script(self, text: str, *, data: bytes = b"", timeout: float = TIMEOUT) -> Ran:
-        """POSIX sh text, run in one go with `data` on its standard input. The text travels on the standard
-        input, too: neither a process list nor an odd login shell ever sees it."""
+        """POSIX sh text, run in one go with `data` on its standard input. To another machine the text travels
+        on the standard input, too, so that no odd login shell ever reads it. It must hold no secrets."""
 
     def put(self, source: Path, target: str) -> None:
         """A file to the other side, whole or not at all; what a broken transfer left there is gone on with.
@@ -91,6 +93,8 @@ class ThisHost:
         return Ran(done.returncode, done.stdout, done.stderr.decode("utf-8", "replace"))
 
     def script(self, text: str, *, data: bytes = b"", timeout: float = TIMEOUT) -> Ran:
+        if len(text) < MOST_WORDS:
+            return self.run(["sh", "-c", text], data=data, timeout=timeout)
         command, program = framed(text)
         ran = self.run(shlex.split(command), data=program + data, timeout=timeout)
         return Ran(ran.code, unframed(ran.out), ran.err)

@@ -19,6 +19,7 @@ from catalog.errors import EvaldockError, Refused, Unreachable
 from launcher import packaging
 from launcher import run_directory as files
 from launcher.backends import slurm_commands as commands
+from launcher.backends.docker_arguments import SERVER_FOLDER
 from launcher.backends.protocol import NotSent
 from launcher.backends.slurm_script import Files, job_files, job_name, root_of, runtime_of
 from launcher.backends.slurm_states import judge
@@ -65,13 +66,14 @@ def submit(
         ids = ":".join(handle.native_id for handle in after)
         flags = [f"--dependency=afterok:{ids}", "--kill-on-invalid-dep=yes"]
     text = commands.submit(
+        run=run.remote or run.directory,
         folder=folder,
         name=job_name(job, attempt),
         flags=flags,
         runtime_names={s.source for s in job.secrets if s.where == "runtime"},
         settings=run.settings,
     )
-    ran = host.script(text, data=_packed(job_files(run, job, attempt, secrets)))
+    ran = host.script(text, data=_packed(job.directory, job_files(run, job, attempt, secrets)))
     return JobHandle(
         key=job.key,
         backend="slurm",
@@ -171,12 +173,17 @@ def _ship(host: Host, run: RunPlan, job: JobPlan) -> None:
         _shipped.add((host.name, target))
 
 
-def _packed(made: Files) -> bytes:
-    stream = io.BytesIO()
+def _packed(folder: str, made: Files) -> bytes:
+    """A tar file of the job's folder, below the run's."""
+    stream, now = io.BytesIO(), int(time.time())
     with tarfile.open(fileobj=stream, mode="w", format=tarfile.GNU_FORMAT) as archive:
+        for name in ("", files.LOGS, files.ARTIFACTS, SERVER_FOLDER):
+            member = tarfile.TarInfo(f"{folder}/{name}")
+            member.type, member.mode, member.mtime = tarfile.DIRTYPE, 0o755, now
+            archive.addfile(member)
         for name, (content, mode) in made.items():
-            member = tarfile.TarInfo(name)
-            member.size, member.mode, member.mtime = len(content), mode, int(time.time())
+            member = tarfile.TarInfo(f"{folder}/{name}")
+            member.size, member.mode, member.mtime = len(content), mode, now
             archive.addfile(member, io.BytesIO(content))
     return stream.getvalue()
 

@@ -48,12 +48,13 @@ _ENVIRONMENT = (
     ),
 )
 
+# Written to start few programs: they, and not Slurm, would take the time.
 _SUBMIT = r"""
-folder=@folder@ name=@name@
+run=@run@ folder=@folder@ name=@name@
 @path@
-own=${folder%/*/*}/.slurm
+own=$run/.slurm
 known=$own/$name
-mkdir -p "$own" "$folder/logs" "$folder/artifacts" "$folder/server" && cd "$folder" || exit 70
+[ -d "$own" ] || mkdir -p "$own" || exit 70
 exec 9>>"$known.lock"
 # Where the file system knows no locks, looking for the job by its name has to do.
 if command -v flock >/dev/null 2>&1; then
@@ -74,13 +75,20 @@ if [ -e "$known.sending" ]; then
   set -- $id
   [ "$#" -eq 0 ] || found "$1"
 fi
-tar -xf - || exit 70
-rm -f .slurm.since .slurm.used "$known.stopping"
+tar -xf - -C "$run" && cd "$folder" || exit 70
+for left in .slurm.since .slurm.used "$known.stopping"; do
+  [ ! -e "$left" ] || rm -f "$left"
+done
 : >"$known.sending"
 (
-  for each in $(env | sed -n 's/^\([A-Za-z_][A-Za-z0-9_]*\)=.*/\1/p'); do
-    case " @keep@ " in *" $each "*) ;; *) unset "$each" 2>/dev/null ;; esac
-  done
+  while IFS= read -r line; do
+    case $line in export\ [A-Za-z_]*) ;; *) continue ;; esac
+    line=${line#export }
+    line=${line%%[!A-Za-z0-9_]*}
+    case " @keep@ " in *" $line "*) ;; *) unset "$line" 2>/dev/null ;; esac
+  done <<EVALDOCK-EXPORTED
+$(export -p)
+EVALDOCK-EXPORTED
   # The lock is this shell's own.
   exec sbatch --parsable @flags@ @submission@ 9>&- </dev/null
 ) >"$known.answer" 2>"$known.error"
@@ -169,16 +177,18 @@ tail -c "+$((since + 1))" @log@ | head -c @limit@
 
 def submit(
     *,
+    run: str,
     folder: str,
     name: str,
     flags: Sequence[str],
     runtime_names: Iterable[str],
     settings: Mapping[str, Any],
 ) -> str:
-    """Reads a tar file of what belongs into the folder from its input. `runtime_names` are variables of the
-    head node that the job gets."""
+    """Reads a tar file of what belongs into the run's folder from its input. `runtime_names` are variables of
+    the head node that the job gets."""
     return fill(
         _SUBMIT,
+        run=shlex.quote(run),
         folder=shlex.quote(folder),
         name=name,
         path=_path(settings),

@@ -161,7 +161,6 @@ class SlurmExecution(Execution):
     container_runtime: Runtime = "pyxis"
     container_mounts: tuple[str, ...] = ()
     sbatch_args: Annotated[tuple[str, ...], BeforeValidator(_flags)] = ()
-    array: bool = False
     with_ray: bool = False
     ray_bin: Annotated[str, AfterValidator(_folder)] | None = None
     slurm_bin: Annotated[str, AfterValidator(_folder)] | None = None

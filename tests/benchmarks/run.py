@@ -1,7 +1,7 @@
 """Measures what evaldock promises, in one run with what one could have picked instead.
 
     make bench
-    .venv/bin/python tests/benchmarks/run.py [--dry] [extraction cli site launcher ray]
+    .venv/bin/python tests/benchmarks/run.py [--dry] [extraction cli site launcher ray slurm]
 
 Prints the tables and writes them into docs/reference/benchmarks.md, each group between its own markers
 (not with --dry). What a group generates stays in build/bench.
@@ -16,7 +16,7 @@ import time
 from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
-GROUPS = ("extraction", "cli", "site", "launcher", "ray")
+GROUPS = ("extraction", "cli", "site", "launcher", "ray", "slurm")
 
 
 def main() -> int:

@@ -28,8 +28,10 @@ UsePAM no
 StrictModes no
 MaxSessions 100
 MaxStartups 100
+LogLevel VERBOSE
 Subsystem sftp internal-sftp
-SetEnv SLURM_CONF={slurm_conf}
+# An empty home: what a login there would start by itself is this machine's, and may take a second.
+SetEnv SLURM_CONF={slurm_conf} HOME={folder}/home
 """
 
 
@@ -39,6 +41,11 @@ class Sshd:
     user: str
     key: Path
     host_key: Path
+
+    @property
+    def commands(self) -> int:
+        """How many it has been asked to run until now."""
+        return (self.host_key.parent / "log").read_text(errors="replace").count("Starting session: command")
 
     @property
     def public_host_key(self) -> str:
@@ -71,6 +78,7 @@ def start_sshd(shared: Shared, folder: Path) -> dict[str, Any]:
         make = ["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-C", name, "-f", str(folder / name)]
         subprocess.run(make, check=True, capture_output=True, timeout=60)
     (folder / "authorized_keys").write_bytes((folder / "user_key.pub").read_bytes())
+    (folder / "home").mkdir()
     port, conf = free_port(), folder / "sshd_config"
     # The cluster's, where there is one: the folder of the service `slurm`.
     cluster = shared.folder / "slurm" / "slurm.conf"
