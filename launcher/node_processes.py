@@ -37,6 +37,7 @@ launch() {
   job=$!
   [ -z "$late" ] || ask TERM
   await "$job"
+  job=
 @parts_end@
 }
 # Started by a shell that waits for it: only its parent learns of a process's end at once.

@@ -17,7 +17,7 @@ from pathlib import Path
 
 from launcher import run_directory as files
 from launcher.backends.docker_arguments import SERVER_FOLDER
-from launcher.jobs import JobPlan, RunPlan
+from launcher.jobs import Deployment, JobPlan, RunPlan
 from launcher.node_text import code_folder, fill
 from launcher.packaging import unpacking
 from launcher.runtimes import RUNTIMES
@@ -62,14 +62,14 @@ run() {
   child=
   return "$code"
 }
-# A value quoted into the file that the job sources and deletes.
+# A value quoted into a file that is sourced and deleted.
 hand() {
   (
     umask 077
     printf "export %s='" "$1"
     printf %s "$2" | sed "s/'/'\\\\''/g"
     printf "'\n"
-  ) >>@secrets@
+  ) >>"$3"
 }
 text() {
   LC_ALL=C tr -c '\11\12\40-\176' '?' | tr '\11' ' ' | sed 's/["\\]/\\&/g' |
@@ -82,7 +82,8 @@ leave() {
     said="\"${said%\\n}\""
   fi
   printf '{"exit_code": %s, "reason": %s, "started": "%s", "ended": "%s", "attempt": @attempt@}\n' \
-    "$1" "$said" "$started" "$(now)" >.exit.json && mv .exit.json @exit_file@
+    "$1" "$said" "$started" "$(now)" >.exit.json && mv .exit.json @exit_file@ ||
+    rm -f .exit.json
   printf '{"time": "%s"}\n' "$(now)" >stage.exit
 }
 # What the job itself says of the end of this attempt.
@@ -205,6 +206,7 @@ run unpack_code || fail "$(last)"
 """
 
 _SERVE = """\
+@given@
 say "starting the @type@ deployment"
 serve
 """
@@ -229,7 +231,7 @@ def node_script(run: RunPlan, job: JobPlan, attempt: int, *, runtime: str, root:
         runtime=RUNTIMES[runtime](run, job, attempt, root),
         keep=_keep(attempt) if attempt > 1 else "",
         code=_code(job, root) if job.code else "",
-        serve=fill(_SERVE, type=job.deployment.type) if job.deployment else "",
+        serve=_serve(job.deployment) if job.deployment else "",
     )
 
 
@@ -266,6 +268,16 @@ def node_files(
 def _keep(attempt: int) -> str:
     names = (*files.STAGES, files.EXIT, files.JOB_LOG, files.DEPLOYMENT_LOG, files.RESULTS)
     return fill(_KEEP, kept=f"{files.ATTEMPTS}/{attempt - 1}", names=" ".join(names))
+
+
+def _serve(server: Deployment) -> str:
+    given = ""
+    for secret in server.secrets:
+        if secret.where == "runtime":
+            missing = f"the variable {secret.source} is not set on this machine"
+            given += f'[ -n "${{{secret.source}+set}}" ] || fail "{missing}"\n'
+            given += f'hand {secret.name} "${secret.source}" {SERVER_FOLDER}/{files.SECRETS}\n'
+    return fill(_SERVE, type=server.type, given=given)
 
 
 def _code(job: JobPlan, root: str) -> str:

@@ -8,6 +8,7 @@ import shlex
 from collections.abc import Callable, Sequence
 from typing import Any
 
+from launcher import run_directory as files
 from launcher.jobs import CODE, JobPlan, RunPlan
 
 # Of a run, a job in it, its attempt, and the root folder on the other side.
@@ -50,7 +51,7 @@ def give(job: JobPlan) -> str:
     """Who runs as a user of its own must be able to write in the job's folder; a name is the image's to know.
     Variables of the node go the way of all secrets."""
     lines = [
-        f'  [ -z "${{{s.source}+set}}" ] || hand {s.source} "${s.source}"\n'
+        f'  [ -z "${{{s.source}+set}}" ] || hand {s.source} "${s.source}" {files.SECRETS}\n'
         for s in job.secrets
         if s.where == "runtime"
     ]

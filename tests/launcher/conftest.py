@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import signal
+import subprocess
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -84,6 +85,12 @@ def place(request: pytest.FixtureRequest) -> Place:
     return PLACES[request.param](request)
 
 
+@pytest.fixture(params=["process", pytest.param("docker", marks=SERVICES["docker"])])
+def near(request: pytest.FixtureRequest) -> Place:
+    """Those of this machine, for what the backend makes no difference to."""
+    return PLACES[request.param](request)
+
+
 @pytest.fixture
 def on_process(request: pytest.FixtureRequest) -> Place:
     return _process(request)
@@ -92,6 +99,18 @@ def on_process(request: pytest.FixtureRequest) -> Place:
 @pytest.fixture
 def on_docker(request: pytest.FixtureRequest, docker_engine: Engine) -> Place:
     return _docker(request)
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    """A disk of 1 MB."""
+    if os.geteuid() != 0:
+        pytest.skip("mounting a small disk needs root")
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=1m", "none", str(disk)], check=True)
+    yield disk
+    subprocess.run(["umount", "--lazy", str(disk)], check=True)
 
 
 @pytest.fixture

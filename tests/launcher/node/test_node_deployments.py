@@ -26,7 +26,7 @@ class Answer(http.server.BaseHTTPRequestHandler):
     def log_message(self, *_): pass
 server = http.server.HTTPServer(("127.0.0.1", {port}), Answer)
 threading.Thread(target=server.serve_forever, daemon=True).start()
-print("up with a key of", len(os.environ.get("KEY", "")), flush=True)
+print("up with a key of", len(os.environ.get("KEY", "")), os.environ.get("OWN", "none"), flush=True)
 time.sleep({seconds})
 print("out of memory, they say: \\"\\\\", flush=True)
 sys.exit(9)
@@ -64,13 +64,17 @@ def beside(node: Any, server: Deployment, command: str) -> Any:
 
 
 def test_the_job_asks_its_server_which_is_torn_down(node: Any, serving: Callable[..., Deployment]) -> None:
-    server = serving(secrets=(SecretName(name="KEY", source="HOST_KEY"),))
+    secrets = (
+        SecretName(name="KEY", source="HOST_KEY"),
+        SecretName(name="OWN", source="OF_THE_NODE", where="runtime"),
+    )
+    server = serving(secrets=secrets)
     one = beside(node, server, ASK.format(port=server.port) + RESULTS)
     one.stage(secrets={"KEY": "much-too-secret"})
     assert (one.folder / "server" / ".secrets").stat().st_mode & 0o777 == 0o600
-    assert one.start().wait(timeout=90) == 0
+    assert one.start(environ={"OF_THE_NODE": "its own"}).wait(timeout=90) == 0
     assert (one.artifacts / "answer").read_text() == "hello\n"
-    assert (one.folder / "logs" / "deployment.log").read_text() == "up with a key of 15\n"
+    assert (one.folder / "logs" / "deployment.log").read_text() == "up with a key of 15 its own\n"
     assert "the deployment answers at http://127.0.0.1:" in one.log()
     clean(one)
 
@@ -133,5 +137,5 @@ def test_an_image_that_starts_by_itself_has_its_secrets_before(
     one = beside(node, server, "while :; do sleep 0.1; done")
     one.stage(secrets={"KEY": "four"})
     one.start().wait(timeout=60)
-    assert "up with a key of 4" in one.exit()["reason"]
+    assert "up with a key of 4 none" in one.exit()["reason"]
     clean(one)

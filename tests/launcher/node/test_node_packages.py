@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from launched import until
-from launcher import packaging, results_file
+from launcher import harness_code, packaging, results_file
 from launcher.jobs import JobPlan
 from launcher.runtimes import code_folder
 from planned_runs import HARNESSES, plan
@@ -24,7 +24,7 @@ def shipped(one: Any, job: JobPlan) -> Any:
     """The node with quickcheck's job for its own, and the archive where it belongs."""
     folder = one.run.jobs[0].directory
     out = f"{one.run.remote}/{folder}/artifacts"
-    tree = packaging.harness_code(HARNESSES.parent, job.packages)
+    tree = harness_code.harness_code(HARNESSES.parent, job.packages)
     assert tree is not None
     made = replace(
         job,

@@ -3,15 +3,23 @@
 from __future__ import annotations
 
 import json
+import shlex
 import signal
+import subprocess
+from contextlib import suppress
+from dataclasses import replace
+from importlib import resources
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from launched import RESULTS, wait_for
-from launcher.jobs import SecretName
+from launcher.jobs import Deployment, SecretName
+from launcher.node_script import node_script
 from on_node import clean
 
+GOLDENS = Path(__file__).parent / "goldens"
 FOREVER = "touch {out}/ready; while :; do sleep 0.1; done"
 ODD = "ü '\" $(touch pwned) `touch pwned` ${HOME} \\ \n; touch pwned #é"
 
@@ -107,3 +115,43 @@ def test_a_variable_that_the_node_lacks_is_named(node: Any) -> None:
     one = node("true", secrets=(SecretName(name="OWN", source="NOT_HERE", where="runtime"),))
     assert one.work() == 70
     assert one.exit()["reason"] == "the variable NOT_HERE is not set on this machine"
+
+
+@pytest.mark.parametrize("runtime", ["none"], indirect=True)
+def test_a_disk_that_fills_up_is_the_reason(node: Any, small_disk: Path) -> None:
+    one = node("cat /dev/zero >{out}/big; exit 5")
+    remote = f"{small_disk}/{one.run.run_id}"
+    job = replace(one.job, command=one.job.command.replace(str(one.run.remote), remote))
+    one = replace(one, run=replace(one.run, remote=remote, jobs=(job,)), root=small_disk)
+    assert one.work() == 5
+    assert one.exit()["reason"] == "no space left in the output directory"
+    clean(one)
+
+
+@pytest.mark.parametrize("runtime", ["none"], indirect=True)
+def test_a_disk_that_is_full_already_says_so_by_its_exit_code(node: Any, small_disk: Path) -> None:
+    one = node("touch {out}/ran")
+    one = replace(one, run=replace(one.run, remote=f"{small_disk}/{one.run.run_id}"), root=small_disk)
+    one.stage()
+    with suppress(OSError):
+        (small_disk / "filler").write_bytes(b"." * (1 << 20))
+    assert one.start().wait(timeout=60) != 0
+    clean(one)
+
+
+@pytest.mark.parametrize("kind", ["none", "docker", "pyxis", "apptainer"])
+@pytest.mark.parametrize("runtime", ["none"], indirect=True)
+def test_the_text_is_what_it_was(node: Any, kind: str, tmp_path: Path) -> None:
+    image = "registry.example/evals/shell@sha256:" + "1" * 64
+    server = Deployment(type="generic", image=image, command=("serve", "--port", "{port}"), port=8000)
+    one = node("true", image=image, deployment=server, packages=("pkg==1",), code="2" * 64)
+    job = replace(one.job, key="0123456789abcdef-000", run_id="0123456789abcdef")
+    run = replace(one.run, run_id="0123456789abcdef", remote="/root/0123456789abcdef", jobs=(job,))
+    text = node_script(run, job, 2, runtime=kind, root="/root")
+    program = resources.files("launcher").joinpath("node_environment.py").read_text()
+    text = text.replace(shlex.quote(program), "PROGRAM")
+    golden, actual = GOLDENS / f"{kind}.sh", tmp_path / f"{kind}.sh"
+    actual.write_text(text)
+    assert text == golden.read_text(), f"if it is as it should be: cp {actual} {golden}"
+    for shell in (["dash", "-n"], ["busybox", "sh", "-n"], ["bash", "--posix", "-n"]):
+        subprocess.run([*shell, str(actual)], check=True)
