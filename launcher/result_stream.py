@@ -31,7 +31,8 @@ LIMIT = 4 << 20
 # What an archive may become: bytes and files.
 UNPACKED, MEMBERS = 1 << 30, 100_000
 
-# POSIX sh. `send_results LIMIT` is called in the job's folder after its end; it prints, and never fails.
+# POSIX sh. `send_results LIMIT [NAME]...` is called in the job's folder after its end, with names of what
+# is to be packed besides; it prints, and never fails.
 # Neither "$$" nor "$(NAME)" stands in it: Kubernetes replaces both in a container's command.
 SENDING = f"""\
 # Packs what is there of the names given.
@@ -46,7 +47,7 @@ packed_size() {{
 }}
 send_results() {{
   limit=$1 left_out=
-  set --
+  shift
   for each in {files.ARTIFACTS} {files.ATTEMPTS} {files.DEPLOYMENT_LOG} {files.RUN_CONFIG} stage.* *.json; do
     [ ! -e "$each" ] || set -- "$@" "$each"
   done

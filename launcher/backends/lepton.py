@@ -129,10 +129,13 @@ def collect(handle: JobHandle, destination: Path) -> Path:
         destination.mkdir(parents=True, exist_ok=True)
         return destination
     left_out = [received.left_out] if received.left_out else []
+    (destination / files.LOGS).mkdir(parents=True, exist_ok=True)
+    (destination / files.JOB_LOG).unlink(missing_ok=True)
     if received.packed is not None:
         left_out += result_stream.unpack(received.packed, destination)
-    (destination / files.LOGS).mkdir(parents=True, exist_ok=True)
-    files.write_bytes(destination / files.JOB_LOG, received.log)
+    # One that was too long to be repeated has come with the rest.
+    if not (destination / files.JOB_LOG).exists():
+        files.write_bytes(destination / files.JOB_LOG, received.log)
     if received.complete:
         files.write_json(destination / COLLECTED, {"attempt": handle.attempt, "left_out": left_out})
     return destination

@@ -30,6 +30,9 @@ _NAME = re.compile(r"[a-z](?:[a-z0-9-]*[a-z0-9])?")
 # One argument of a command can have 128 KiB on Linux, base64 adds a third; and Kubernetes keeps an object of
 # at most 1.5 MiB.
 ARGUMENT, CODE_LIMIT = 90 << 10, 768 << 10
+# Bytes of the job's log that its container repeats. Kubernetes turns a container's log over when it has
+# reached 10 MiB, and shows what came after that alone: the results must not be what is lost.
+ECHO = 3 << 20
 
 _START = (
     'script=$(printf %s "$1" | base64 -d) && [ -n "$script" ] || '
@@ -72,10 +75,15 @@ $own_group /bin/sh ./{script} &
 job=$!
 # Asked before it ran.
 [ -z "$stopping" ] || kill -TERM "$job" 2>/dev/null
-shown=0
+shown=0 cut=
 show() {{
   size=$(($(wc -c <{log})))
-  if [ "$size" -gt "$shown" ]; then
+  if [ "$size" -gt {echo} ]; then
+    size={echo}
+    [ -n "$cut" ] || tail -c "+$((shown + 1))" {log} | head -c "$((size - shown))"
+    [ -n "$cut" ] || printf '\nevaldock: the rest of the log comes with the results\n'
+    cut={log}
+  elif [ "$size" -gt "$shown" ]; then
     tail -c "+$((shown + 1))" {log} | head -c "$((size - shown))"
     shown=$size
   fi
@@ -146,7 +154,10 @@ def script(run: RunPlan, job: JobPlan, attempt: int) -> str:
         limit=f"ends=$(($(date +%s) + {math.ceil(job.timeout)}))\n" if job.timeout else "",
         late='  [ "$(date +%s)" -lt "$ends" ] || stop\n' if job.timeout else "",
         sending="" if stays else SENDING,
-        send="" if stays else f'[ "$index" != 0 ] || send_results {run.settings.get("results_limit", 0)}\n',
+        send=""
+        if stays
+        else f'[ "$index" != 0 ] || send_results {run.settings.get("results_limit", 0)} $cut\n',
+        echo=ECHO,
     )
 
 

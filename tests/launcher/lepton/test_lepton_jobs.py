@@ -429,6 +429,21 @@ def test_what_is_too_large_for_the_log_stays_there_and_is_told(
     assert left_out == ["the job's folder has more than 1048576 bytes when it is packed"]
 
 
+def test_a_long_log_leaves_room_for_the_results(place: Place, tmp_path: Path, database: Database) -> None:
+    lines = lepton_job.ECHO // 8 + 1000
+    run = place.run(tmp_path, f"seq -f %07.0f {lines}; " + RESULTS)
+    database.record(run)
+    assert states(supervise(database, run)) == [State.SUCCEEDED]
+    whole = (here(run) / "logs" / "job.log").read_bytes()
+    assert (whole[:8], len(whole)) == (b"0000001\n", lines * 8)
+    (row,) = database.jobs(run.run_id)
+    handle = row.handle("lepton")
+    assert handle is not None
+    shown = backend.logs(replace(handle, settings=run.settings), 0).data
+    assert shown.startswith(whole[: lepton_job.ECHO])
+    assert shown[lepton_job.ECHO :] == b"\nevaldock: the rest of the log comes with the results\n"
+
+
 def test_a_second_attempt_goes_on_where_the_first_was(
     place: Place, tmp_path: Path, database: Database
 ) -> None:

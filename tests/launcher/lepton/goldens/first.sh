@@ -30,10 +30,17 @@ $own_group /bin/sh ./run.sh &
 job=$!
 # Asked before it ran.
 [ -z "$stopping" ] || kill -TERM "$job" 2>/dev/null
-shown=0
+shown=0 cut=
 show() {
   size=$(($(wc -c <logs/job.log)))
-  if [ "$size" -gt "$shown" ]; then
+  if [ "$size" -gt 3145728 ]; then
+    size=3145728
+    [ -n "$cut" ] || tail -c "+$((shown + 1))" logs/job.log | head -c "$((size - shown))"
+    [ -n "$cut" ] || printf '
+evaldock: the rest of the log comes with the results
+'
+    cut=logs/job.log
+  elif [ "$size" -gt "$shown" ]; then
     tail -c "+$((shown + 1))" logs/job.log | head -c "$((size - shown))"
     shown=$size
   fi
@@ -52,5 +59,5 @@ if ! [ -e exit.json ]; then
   printf '{"exit_code": %s, "reason": %s, "attempt": 1}\n' "$code" "$reason" >.exit.json
   mv .exit.json exit.json
 fi
-[ "$index" != 0 ] || send_results 4194304
+[ "$index" != 0 ] || send_results 4194304 $cut
 exit "$code"
