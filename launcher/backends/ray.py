@@ -54,14 +54,13 @@ def submit(run: RunPlan, job: JobPlan, attempt: int, secrets: Mapping[str, str])
         settings=run.settings,
     )
     with files.submitting(Path(run.directory) / job.directory):
-        if cluster.job(identity) is not None or _ended_before(handle):
-            return handle
-        try:
-            sent = ray_files.stage(cluster, run, job, attempt, secrets)
-            cluster.submit(sent.request)
-        except (NotFound, Refused, NotSent):
-            ray_files.forget_secrets(handle)
-            raise
+        if cluster.job(identity) is None and not _ended_before(handle):
+            try:
+                sent = ray_files.stage(cluster, run, job, attempt, secrets)
+                cluster.submit(sent.request)
+            except (NotFound, Refused, NotSent):
+                ray_files.forget_secrets(handle)
+                raise
         ray_records.submitted(run, job, attempt, identity)
     return handle
 

@@ -3,7 +3,7 @@
 Ray's own client isn't used: it lets RAY_ADDRESS and RAY_API_SERVER_ADDRESS of the caller's environment
 override an explicit address, sends its requests without a timeout, must be of a version that knows the
 cluster's settings, and takes over a second to import. Here every call goes to the address that it was given,
-has a timeout, and says whether another try may help. The extra `ray` brings what runs on clusters.
+has a timeout, and says whether another try may help. The extra `ray` is for machines that shall be nodes.
 
 Source: Ray's "Ray Jobs REST API" (OpenAPI) and, for the state API, `ray.util.state`'s endpoints.
 """

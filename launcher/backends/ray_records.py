@@ -18,17 +18,15 @@ _MESSAGE = 500  # characters
 
 
 def submitted(run: RunPlan, job: JobPlan, attempt: int, submission_id: str) -> None:
-    _note(
-        Path(run.directory),
-        {
-            "event": "submitted",
-            "key": job.key,
-            "attempt": attempt,
-            "task": job.task,
-            "submission_id": submission_id,
-            "dashboard_url": run.settings.get("dashboard_url"),
-        },
+    handle = JobHandle(
+        key=job.key,
+        backend="ray",
+        native_id=submission_id,
+        directory="",
+        attempt=attempt,
+        settings=run.settings,
     )
+    _submitted(Path(run.directory), handle, submission_id)
 
 
 def terminal(
@@ -53,7 +51,13 @@ def terminal(
         (destination / files.LOGS).mkdir(parents=True, exist_ok=True)
         text = "\n".join([output[-_MOST:].decode("utf-8", "replace").rstrip("\n"), *notes, line, ""])
         files.write_bytes(destination / RAY_LOG, text.lstrip("\n").encode())
+    if destination.parent.name != "jobs":
+        return
     folder = destination.parent.parent
+    if job is not None:
+        # Whoever handed it over may have ended before it could say so.
+        began = job.get("start_time")
+        _submitted(folder, handle, submission_id, began / 1000 if isinstance(began, int) else None)
     event = {
         "event": "terminal",
         "key": handle.key,
@@ -65,19 +69,26 @@ def terminal(
         "message": str((job or {}).get("message") or "")[:_MESSAGE] or None,
         "left_out": left_out,
     }
-    if destination.parent.name == "jobs" and not _noted(folder / EVENTS, submission_id):
-        _note(folder, event)
+    _note(folder, submission_id, event)
 
 
-def _noted(file: Path, submission_id: str) -> bool:
-    try:
-        lines = file.read_text().splitlines()
-    except OSError:
-        return False
-    return any('"terminal"' in line and f'"{submission_id}"' in line for line in lines)
+def _submitted(folder: Path, handle: JobHandle, submission_id: str, at: float | None = None) -> None:
+    event = {
+        "event": "submitted",
+        "key": handle.key,
+        "attempt": handle.attempt,
+        "submission_id": submission_id,
+        "dashboard_url": handle.settings.get("dashboard_url"),
+    }
+    _note(folder, submission_id, event, at)
 
 
-def _note(folder: Path, event: Mapping[str, Any]) -> None:
-    # A record is for people and tools beside: a full disk must not lose the job.
-    with suppress(OSError), (folder / EVENTS).open("a") as file:
-        file.write(json.dumps({"time": files.timestamp(), **event}, ensure_ascii=False) + "\n")
+def _note(folder: Path, submission_id: str, event: Mapping[str, Any], at: float | None = None) -> None:
+    """Each event of a job once. It is for people and tools beside: a full disk must not lose the job."""
+    file = folder / EVENTS
+    with suppress(OSError):
+        lines = file.read_text().splitlines() if file.exists() else []
+        if any(f'"event": "{event["event"]}"' in one and f'"{submission_id}"' in one for one in lines):
+            return
+        with file.open("a") as stream:
+            stream.write(json.dumps({"time": files.timestamp(at), **event}, ensure_ascii=False) + "\n")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
 from pathlib import Path
@@ -61,4 +62,7 @@ def test_it_runs_once(
     assert row.state is State.PLANNED
     (row,) = supervise(database, run)
     assert (row.state, row.attempt) == (State.SUCCEEDED, 1)
+    lines = (Path(run.directory) / "events.jsonl").read_text().splitlines()
+    events = [json.loads(line)["event"] for line in lines]
+    assert events == ["submitted", "terminal"]
     assert (there(run) / "artifacts" / "count").read_text() == "once\n"
