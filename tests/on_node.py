@@ -84,7 +84,8 @@ def left_running(key: str) -> list[str]:
 def clean(one: Any) -> None:
     """Nothing of the job runs, nothing private lies about, no container is left."""
     until(lambda: not left_running(one.job.key), f"nothing of {one.job.key} runs", patience=20)
-    assert not [path for path in one.folder.rglob(".*") if path.is_file()]
+    private = [path.name for path in one.folder.rglob(".*") if path.is_file()]
+    assert not private, private
     if one.runtime == "docker":
         label = f"label=evaldock.key={one.job.key}"
         listed = subprocess.run(

@@ -14,10 +14,10 @@ from typing import Any
 
 import pytest
 
-from launched import RESULTS, wait_for
+from launched import RESULTS, until, wait_for
 from launcher.jobs import Deployment, SecretName
 from launcher.node_script import node_script
-from on_node import clean
+from on_node import clean, left_running
 
 GOLDENS = Path(__file__).parent / "goldens"
 FOREVER = "touch {out}/ready; while :; do sleep 0.1; done"
@@ -136,7 +136,7 @@ def test_a_disk_that_is_full_already_says_so_by_its_exit_code(node: Any, small_d
     with suppress(OSError):
         (small_disk / "filler").write_bytes(b"." * (1 << 20))
     assert one.start().wait(timeout=60) != 0
-    clean(one)
+    until(lambda: not left_running(one.job.key), "nothing of it runs", patience=20)
 
 
 @pytest.mark.parametrize("kind", ["none", "docker", "pyxis", "apptainer"])
