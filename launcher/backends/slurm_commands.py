@@ -68,10 +68,13 @@ found() {
 if read -r id 2>/dev/null <"$known.id"; then found "$id"; fi
 # An earlier try may have got through without anybody's learning of it.
 if [ -e "$known.sending" ]; then
-  id=$(squeue --noheader --user="$(id -un)" --name="$name" --format=%A 2>"$known.error") ||
+  id=$(squeue --noheader --states=all --user="$(id -un)" --name="$name" --format=%A 2>"$known.error") ||
     { echo "refused 1"; exec cat "$known.error"; }
-  [ -n "$id" ] ||
-    id=$(sacct -X -n -P --user="$(id -un)" --name="$name" -S @since@ -o JobIDRaw 2>/dev/null)
+  if [ -z "$id" ]; then
+    id=$(sacct -X -n -P --user="$(id -un)" --name="$name" -S @since@ -o JobIDRaw 2>"$known.error") ||
+      grep -q 'accounting storage is disabled' "$known.error" ||
+      { echo "refused 1"; echo "temporarily"; exec cat "$known.error"; }
+  fi
   set -- $id
   [ "$#" -eq 0 ] || found "$1"
 fi

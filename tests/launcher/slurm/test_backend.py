@@ -1,25 +1,198 @@
-"""The backend on a real cluster."""
+"""The backend on a real cluster: what only Slurm has."""
 
 from __future__ import annotations
 
+import sys
+from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
-from launched import RESULTS, Place, ended, here, supervise
+import pytest
+
+from catalog.errors import Refused, Unreachable
+from launched import RESULTS, Place, changed, ended, here, states, status, supervise, there, until, wait_for
 from launcher.database import Database
-from launcher.jobs import State
+from launcher.jobs import Deployment, JobHandle, Resources, RunPlan, SecretName, State
+from launcher.supervisor import tick
+from services.processes import free_port
+from services.slurm import Slurm
+from services.sshd import Sshd
+
+WAIT = "touch {out}/ready; until [ -e {out}/go ]; do sleep 0.1; done; " + RESULTS
 
 
-def test_a_job_runs_and_is_collected(on_slurm: Place, tmp_path: Path) -> None:
-    run = on_slurm.run(tmp_path / "here", "echo hello; " + RESULTS)
-    handle = on_slurm.submit(run)
-    answer = ended(on_slurm, handle)
-    assert (answer.state, answer.exit_code, answer.reason) == (State.SUCCEEDED, 0, None)
-    on_slurm.collect(run, handle)
+def depending(place: Place, folder: Path, *commands: str) -> RunPlan:
+    """Each job but the first needs the one before it."""
+    run = place.run(folder / "here", *commands, parallel=len(commands))
+    first, *rest = run.jobs
+    jobs = [first]
+    for job in rest:
+        jobs.append(replace(job, depends_on=(jobs[-1].key,)))
+    return replace(run, jobs=tuple(jobs))
+
+
+def test_each_call_is_one_command_there(on_slurm: Place, sshd: Sshd, tmp_path: Path) -> None:
+    run = on_slurm.run(tmp_path / "here", *["echo hello; " + RESULTS] * 3)
+
+    def counted(call: Callable[[], object]) -> int:
+        before = sshd.commands
+        call()
+        # The server writes its log behind what it answers.
+        until(lambda: sshd.commands > before, "the server counts it")
+        return sshd.commands - before
+
+    handles: list[JobHandle] = []
+    for job in run.jobs:
+        assert counted(lambda job=job: handles.append(on_slurm.backend.submit(run, job, 1, {}))) == 1  # type: ignore[misc]
+    assert counted(lambda: on_slurm.backend.status(handles)) == 1
+    for handle in handles:
+        assert ended(on_slurm, handle).state is State.SUCCEEDED
+    assert counted(lambda: on_slurm.backend.cancel(handles[0])) == 1
+    assert counted(lambda: on_slurm.backend.logs(handles[0], 0)) == 1
+    assert counted(lambda: on_slurm.collect(run, handles[0])) == 1
     assert (here(run) / "logs" / "job.log").read_text() == "hello\n"
-    assert (here(run) / "artifacts" / "results.yml").is_file()
 
 
-def test_a_job_in_a_container_runs(on_head_node: Place, tmp_path: Path, database: Database) -> None:
+def test_what_arrived_before_a_crash_is_found_by_its_name(on_slurm: Place, tmp_path: Path) -> None:
+    run = on_slurm.run(tmp_path / "here", "echo once >>{out}/count; " + WAIT)
+    handle = on_slurm.submit(run)
+    number = Path(str(run.remote)) / ".slurm" / f"evaldock-{handle.key}-1.id"
+    wait_for(there(run) / "artifacts" / "ready")
+    for finished in (False, True):
+        if finished:
+            (there(run) / "artifacts" / "go").touch()
+        # The head node died between sbatch's answer and the keeping of it.
+        number.unlink()
+        assert status(on_slurm, replace(handle, native_id="")).state in (State.RUNNING, State.SUCCEEDED)
+        assert on_slurm.submit(run) == handle
+        assert number.read_text().strip() == handle.native_id
+    assert ended(on_slurm, handle).state is State.SUCCEEDED
+    number.unlink()
+    until(
+        lambda: status(on_slurm, replace(handle, native_id="")).state is State.SUCCEEDED, "accounting knows"
+    )
+    assert on_slurm.submit(run) == handle
+    assert (there(run) / "artifacts" / "count").read_text() == "once\n"
+
+
+def test_jobs_wait_for_one_another_in_slurm(
+    on_slurm: Place, slurm: Slurm, tmp_path: Path, database: Database
+) -> None:
+    run = depending(on_slurm, tmp_path, WAIT, "touch {out}/ran; " + RESULTS)
+    database.record(run)
+    rows = tick(database, run.run_id, {})
+    assert None not in [row.native_id for row in rows]
+    shown = slurm.run("squeue", "-h", "-j", str(rows[1].native_id), "-o", "%T %E")
+    assert shown.startswith(f"PENDING afterok:{rows[0].native_id}")
+    wait_for(there(run) / "artifacts" / "ready")
+    assert not (there(run, 1) / "artifacts" / "ran").exists()
+    (there(run) / "artifacts" / "go").touch()
+    assert states(supervise(database, run)) == [State.SUCCEEDED] * 2
+
+
+def test_a_job_that_fails_takes_those_behind_it_along(
+    on_slurm: Place, tmp_path: Path, database: Database
+) -> None:
+    run = depending(on_slurm, tmp_path, WAIT.replace(RESULTS, "exit 3"), "touch {out}/ran; " + RESULTS)
+    database.record(run)
+    tick(database, run.run_id, {})
+    (wait_for(there(run) / "artifacts" / "ready").parent / "go").touch()
+    rows = supervise(database, run)
+    assert states(rows) == [State.FAILED] * 2
+    assert "its dependency" in str(rows[1].reason)
+    assert not (there(run, 1) / "artifacts" / "ran").exists()
+
+
+def test_a_job_that_never_started_leaves_no_secrets(on_slurm: Place, slurm: Slurm, tmp_path: Path) -> None:
+    run = changed(on_slurm.run(tmp_path / "here", RESULTS), secrets=(SecretName(name="KEY", source="K"),))
+    run = replace(run, settings={**run.settings, "sbatch_args": ["--begin=now+1hour"]})
+    handle = on_slurm.submit(run, secrets={"KEY": "k"})
+    assert [path.name for path in there(run).glob(".secrets*")] == [".secrets.slurm"]
+    assert "KEY" not in slurm.run("scontrol", "show", "job", handle.native_id)
+    answer = status(on_slurm, handle)
+    assert (answer.state, answer.reason) == (State.QUEUED, "BeginTime")
+    on_slurm.backend.cancel(handle)
+    assert ended(on_slurm, handle).state is State.CANCELLED
+    assert not list(there(run).rglob(".secrets*"))
+
+
+def test_what_slurm_refuses_is_said(on_slurm: Place, tmp_path: Path) -> None:
+    run = on_slurm.run(tmp_path / "here", RESULTS)
+    wrong = replace(run, settings={**run.settings, "partition": "nowhere"})
+    with pytest.raises(Refused, match="Slurm refused the job: sbatch: error: invalid partition") as caught:
+        on_slurm.submit(wrong)
+    assert caught.value.place == "cluster"
+    # The same key may still go elsewhere.
+    assert ended(on_slurm, on_slurm.submit(run)).state is State.SUCCEEDED
+
+
+AWAY = [
+    ("Unable to contact slurm controller (connect failure)", 1, "Unreachable: cluster: Slurm doesn't answer"),
+    ("Socket timed out on send/recv operation", 1, "Unreachable: cluster: Slurm doesn't answer"),
+    ("not found", 127, "Refused: cluster: Slurm's commands are not to be found"),
+]
+
+
+@pytest.mark.parametrize("trouble", AWAY, ids=["no-controller", "no-answer", "no-command"])
+def test_a_controller_that_is_away_is_asked_again(
+    on_slurm: Place, tmp_path: Path, trouble: tuple[str, int, str]
+) -> None:
+    said, code, words = trouble
+    folder = tmp_path / "bin"
+    folder.mkdir()
+    (folder / "sbatch").write_text(f"#!/bin/sh\necho 'sbatch: error: {said}' >&2\nexit {code}\n")
+    (folder / "sbatch").chmod(0o755)
+    run = on_slurm.run(tmp_path / "here", RESULTS)
+    away = replace(run, settings={**run.settings, "slurm_bin": str(folder)})
+    with pytest.raises((Unreachable, Refused)) as caught:
+        on_slurm.submit(away)
+    assert f"{type(caught.value).__name__}: {caught.value}".startswith(words)
+    assert ended(on_slurm, on_slurm.submit(run)).state is State.SUCCEEDED
+
+
+def test_without_accounting_the_queue_and_exit_json_tell(on_slurm: Place, tmp_path: Path) -> None:
+    folder = tmp_path / "bin"
+    folder.mkdir()
+    (folder / "sacct").write_text("#!/bin/sh\necho 'Slurm accounting storage is disabled'\nexit 1\n")
+    (folder / "sacct").chmod(0o755)
+    run = on_slurm.run(tmp_path / "here", WAIT)
+    run = replace(run, settings={**run.settings, "slurm_bin": str(folder)})
+    handle = on_slurm.submit(run)
+    wait_for(there(run) / "artifacts" / "ready")
+    assert status(on_slurm, handle).state is State.RUNNING
+    (there(run) / "artifacts" / "go").touch()
+    assert ended(on_slurm, handle).state is State.SUCCEEDED
+    (there(run) / "exit.json").unlink()
+    until(lambda: status(on_slurm, handle).state is State.LOST, "the queue has forgotten it")
+
+
+def test_a_server_is_started_on_every_node(on_slurm: Place, tmp_path: Path, database: Database) -> None:
+    port, seen = free_port(), tmp_path / "seen"
+    # The two nodes are one machine here: only one of them can have the port.
+    serve = (
+        f'echo "$SLURM_PROCID" >>{seen}; [ "$SLURM_PROCID" = 0 ] || exec sleep 600; '
+        f"exec {sys.executable} -m http.server --bind 127.0.0.1 --directory {tmp_path} {port}"
+    )
+    server = Deployment(
+        type="generic",
+        image=None,
+        command=("sh", "-c", serve),
+        port=port,
+        health_path="/",
+        deadline=60.0,
+        resources=Resources(nodes=2),
+    )
+    run = changed(on_slurm.run(tmp_path / "here", RESULTS), deployment=server)
+    run = replace(run, settings={**run.settings, "nodes": 2})
+    database.record(run)
+    (row,) = supervise(database, run)
+    assert (row.state, row.reason) == (State.SUCCEEDED, None)
+    assert sorted(seen.read_text().split()) == ["0", "1"]
+
+
+def test_a_job_in_a_container_runs_on_the_head_nodes_cluster(
+    on_head_node: Place, tmp_path: Path, database: Database
+) -> None:
     run = on_head_node.run(tmp_path, "echo hello; " + RESULTS)
     database.record(run)
     (row,) = supervise(database, run)
