@@ -22,12 +22,14 @@ UNKNOWN_DEADLINE = 300.0
 
 def judged(row: JobRow, status: JobStatus, failed_dependency: str | None = None) -> JobStatus:
     """A job that was asked to stop ended because of that, unless it had succeeded before. One that nobody
-    here asked was stopped by its machine, and may be tried again, or never ran, because of what it stood
-    behind there."""
+    here asked was stopped by its machine, and may be tried again; or it never ran, because of a
+    `failed_dependency` behind which it stood there."""
     if status.state is State.UNKNOWN:
         return _unheard(row, status)
+    if row.stop_reason is None and failed_dependency is not None:
+        return replace(status, state=State.FAILED, reason=failed_dependency)
     if row.stop_reason is None and status.state is State.CANCELLED:
-        return replace(status, state=State.FAILED, reason=failed_dependency or "stopped from outside")
+        return replace(status, state=State.FAILED, reason="stopped from outside")
     if row.stop_reason is None or not status.state.terminal or status.state is State.SUCCEEDED:
         return status
     state = State.CANCELLED if row.stop_reason.startswith("stopped") else State.FAILED

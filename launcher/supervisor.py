@@ -125,8 +125,8 @@ class _Round:
             )
 
     def _failed_dependency(self, key: str, status: JobStatus, answers: Mapping[str, JobStatus]) -> str | None:
-        """Of a job that ended unasked, perhaps because it was held back by the backend itself."""
-        if status.state is not State.CANCELLED:
+        """Of a job that ended without having run, perhaps because it was held back by the backend itself."""
+        if status.state not in (State.CANCELLED, State.FAILED) or status.exit_code is not None:
             return None
         for other, row in self._wanted(key):
             state = answers[other].state if other in answers else row.state if row else State.LOST
