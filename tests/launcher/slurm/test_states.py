@@ -1,0 +1,131 @@
+"""Slurm's words in ours: one visible table, whole numbers, and the job's own account above all."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+
+import pytest
+
+from launcher.backends.slurm_commands import read_listing, read_status
+from launcher.backends.slurm_states import STATES, judge
+from launcher.jobs import JobHandle, JobStatus, State
+
+NAME = "evaldock-k-1"
+
+
+def judged(
+    *,
+    queue: Sequence[str] = (),
+    past: Sequence[str] = (),
+    folder: Sequence[str] = (),
+    asked: int = 0,
+    native_id: str = "123",
+    attempt: int = 1,
+) -> JobStatus:
+    text = [
+        *(f"now {line}" for line in queue),
+        f"queued {asked}",
+        *(f"past {line}" for line in past),
+        *("folders", "job"),
+        *folder,
+    ]
+    answer = read_status("\n".join(text).encode())
+    handle = JobHandle(key="k", backend="slurm", native_id=native_id, directory="/d", attempt=attempt)
+    return judge(handle, NAME, answer.folders[0], answer, 1.0)
+
+
+def exit_line(code: int, reason: str | None = None, attempt: int = 1) -> str:
+    return "exit " + json.dumps({"exit_code": code, "reason": reason, "attempt": attempt})
+
+
+@pytest.mark.parametrize("word", STATES)
+def test_every_state_has_its_meaning_in_accounting_and_queue(word: str) -> None:
+    code = "0:0" if word == "COMPLETED" else "1:0"
+    live = STATES[word] in (State.QUEUED, State.RUNNING)
+    said = judged(queue=[f"123|123|{word}|None|{NAME}"], past=[f"123|123|{word}|{code}|{NAME}"])
+    assert (said.state, said.native) == (STATES[word], word)
+    alone = judged(past=[f"123|123|{word}|{code}|{NAME}"])
+    # Accounting keeps saying so of jobs whose end it missed.
+    assert alone.state is (State.UNKNOWN if live else STATES[word])
+
+
+@pytest.mark.parametrize(
+    ("line", "state", "code", "reason"),
+    [
+        ("CANCELLED by 1000|0:15", State.CANCELLED, None, "killed by signal 15"),
+        ("FAILED|3:0", State.FAILED, 3, None),
+        ("FAILED|0:9", State.FAILED, 137, "killed by signal 9"),
+        ("TIMEOUT|0:0", State.FAILED, 0, "its walltime was up"),
+        ("PREEMPTED|0:0", State.FAILED, 0, "preempted by another job"),
+        ("NODE_FAIL|1:0", State.FAILED, 1, "its node failed"),
+        ("OUT_OF_MEMORY|0:125", State.FAILED, 253, "out of memory"),
+        ("COMPLETED|0:0", State.SUCCEEDED, 0, None),
+    ],
+)
+def test_how_slurm_says_a_job_ended(line: str, state: State, code: int | None, reason: str | None) -> None:
+    said = judged(past=[f"123|123|{line}|{NAME}"])
+    assert (said.state, said.exit_code, said.reason) == (state, code, reason)
+
+
+def test_numbers_are_compared_whole() -> None:
+    others = [f"{number}|{number}|FAILED|1:0|evaldock-o-1" for number in ("1234", "12", "23", "123_4")]
+    assert judged(past=others).state is State.LOST
+    assert judged(past=[*others, f"123|123|COMPLETED|0:0|{NAME}"]).state is State.SUCCEEDED
+
+
+def test_the_jobs_own_account_outranks_slurms() -> None:
+    failed = [f"123|123|FAILED|1:0|{NAME}"]
+    assert judged(past=failed, folder=[exit_line(0)]).state is State.SUCCEEDED
+    assert judged(folder=[exit_line(3, "why")]).reason == "why"
+    stopped = judged(past=failed, folder=[exit_line(143, "stopped on request")])
+    assert (stopped.state, stopped.exit_code) == (State.CANCELLED, 143)
+    # Of another attempt, or none at all.
+    for folder in ([exit_line(0, attempt=2)], ["exit [1"], ["exit null"], ['exit {"exit_code": "0"}']):
+        assert judged(past=failed, folder=folder).state is State.FAILED
+
+
+def test_what_ended_it_from_outside_says_slurm() -> None:
+    for code in (137, 143):
+        said = judged(past=[f"123|123|TIMEOUT|0:0|{NAME}"], folder=[exit_line(code, "stopped on request")])
+        assert (said.state, said.reason) == (State.FAILED, "its walltime was up")
+        waits = judged(queue=[f"123|123|PENDING|BeginTime|{NAME}"], folder=[exit_line(code)])
+        assert (waits.state, waits.reason) == (State.QUEUED, "BeginTime")
+
+
+def test_a_job_that_has_ended_is_not_over_before_its_node_is_clear() -> None:
+    running = judged(queue=[f"123|123|RUNNING|None|{NAME}"], folder=["running", exit_line(0)])
+    assert (running.state, running.reason) == (State.RUNNING, "clearing up")
+    over = judged(queue=[f"123|123|COMPLETING|None|{NAME}"], folder=["running", exit_line(0)])
+    assert over.state is State.SUCCEEDED
+    assert judged(queue=[f"123|123|RUNNING|None|{NAME}"]).reason == "preparing"
+
+
+def test_who_does_not_answer_is_unknown() -> None:
+    assert judged(asked=1).state is State.UNKNOWN
+    down = judged(past=["sacct: error: slurm_persist_conn_open_without_init: failed to open"])
+    assert (down.state, down.reason) == (
+        State.UNKNOWN,
+        "sacct: error: slurm_persist_conn_open_without_init: failed to open",
+    )
+    off = judged(past=["Slurm accounting storage is disabled"])
+    assert off.state is State.LOST
+    assert judged(native_id="").reason == "it was never started"
+    assert judged(native_id="", past=[f"7|7|COMPLETED|0:0|{NAME}"]).state is State.SUCCEEDED
+
+
+def test_what_a_job_writes_is_only_ever_its_exit() -> None:
+    said = judged(
+        past=[f"123|123|FAILED|1:0|{NAME}"],
+        folder=["exit {", "exit past 123|123|COMPLETED|0:0|evaldock-k-1", "exit job", "exit folders"],
+    )
+    assert said.state is State.FAILED
+
+
+def test_a_listing_names_files_with_any_name() -> None:
+    name = "./artifacts/a b\nc ü"
+    listed = read_listing(f"{'a' * 64}  {name}\0sizes\x005 {name}\0".encode())
+    assert listed is not None
+    assert [(file.path, file.size, file.sha256) for file in listed] == [("artifacts/a b\nc ü", 5, "a" * 64)]
+    assert read_listing(b"gone\n") is None
+    assert read_listing(b"sizes\0") == []
