@@ -165,7 +165,8 @@ def test_a_configuration_that_can_not_be_meant_is_told(execution: Mapping[str, A
 @pytest.mark.parametrize(("name", "attempt"), [("first.sh", 1), ("again.sh", 2)])
 def test_the_containers_script_is_the_one_that_is_kept(tmp_path: Path, name: str, attempt: int) -> None:
     """Without the parts that have tests of their own."""
-    execution = {"type": "lepton", "resource_shape": "cpu.small", "output_dir": "/evals/runs"}
+    execution: dict[str, Any] = {"type": "lepton", "resource_shape": "cpu.small"}
+    execution["output_dir"] = "/evals/runs"
     if attempt > 1:
         execution |= {"mounts": ["/evals:/evals:node-nfs:shared"], "output_dir_here": "/mnt/evals/runs"}
     run = plan({"execution": execution, "evaluation": {"tasks": ["quickcheck.chat"]}})
