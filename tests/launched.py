@@ -152,7 +152,13 @@ def wait_for(path: Path) -> Path:
     return path
 
 
-def supervise(database: Database, run: RunPlan, environ: Mapping[str, str] | None = None) -> list[JobRow]:
+def supervise(
+    database: Database,
+    run: RunPlan,
+    environ: Mapping[str, str] | None = None,
+    *,
+    patience: float = PATIENCE,
+) -> list[JobRow]:
     """Rounds until everything has ended."""
     environ = {"EVALDOCK_RETRY_PAUSE": "0.1", **(environ or {})}
 
@@ -160,7 +166,7 @@ def supervise(database: Database, run: RunPlan, environ: Mapping[str, str] | Non
         rows = tick(database, run.run_id, environ)
         return rows if finished(rows) else None
 
-    return until(ask, "the run ends")
+    return until(ask, "the run ends", patience=patience)
 
 
 def states(rows: Sequence[JobRow]) -> list[State]:

@@ -57,7 +57,8 @@ def test_mmath_scores_the_stand_in(
         if place.contained:
             run = changed(run, image=request.getfixturevalue("harness_image")(HARNESSES / "mmath"))
         database.record(run)
-        (row,) = supervise(database, run, environ)
+        # Its packages may have to be installed first.
+        (row,) = supervise(database, run, environ, patience=600)
         folder = here(run)
         assert (row.state, row.reason) == (State.SUCCEEDED, None)
         assert stats(url)["requests"] >= 3
