@@ -344,8 +344,8 @@ def _quietly(call: Any, **given: Any) -> None:
 
 
 def try_image(client: Any, image: Any, folder: Path) -> tuple[int, str]:
-    """Exit code and trouble of a container that looks for the file `seen` in a folder of this machine: 9 where
-    it isn't there, -1 where the container can't run."""
+    """Exit code and trouble of a container that looks for the file `seen` in a folder of this machine: 9
+    where it isn't there, -1 where the container can't run."""
     import docker.errors  # noqa: PLC0415
 
     try:
