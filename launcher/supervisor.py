@@ -126,7 +126,7 @@ class _Round:
 
     def _failed_dependency(self, key: str, status: JobStatus, answers: Mapping[str, JobStatus]) -> str | None:
         """Of a job that ended without having run, perhaps because it was held back by the backend itself."""
-        if status.state not in (State.CANCELLED, State.FAILED) or status.exit_code is not None:
+        if status.state not in (State.CANCELLED, State.FAILED) or status.exit_code:
             return None
         for other, row in self._wanted(key):
             state = answers[other].state if other in answers else row.state if row else State.LOST
