@@ -236,3 +236,11 @@ def test_every_setting_stands_in_the_documentation() -> None:
     assert table == set(RayExecution.model_fields) - set(Execution.model_fields)
     known = {*Preflight.model_fields, *ClusterResources.model_fields}
     assert {name for name in known if f"{name}:" not in page} == set()
+
+
+def test_ray_inside_slurm_plans() -> None:
+    inside = {"hostname": "login", "output_dir": "/shared", "container_runtime": "none"}
+    run = plan({"executor": "slurm", "backend": "ray", "execution": inside, **TASKS})
+    assert (run.backend, run.settings["with_ray"]) == ("slurm", True)
+    precreated = {"name": "ray", "dashboard_url": URL}
+    assert plan({"executor": "slurm", "backend": precreated, **TASKS}).backend == "ray"
