@@ -21,10 +21,11 @@ from launcher import run_directory as files
 from launcher.backends import slurm_commands as commands
 from launcher.backends.docker_arguments import SERVER_FOLDER
 from launcher.backends.protocol import NotSent
-from launcher.backends.slurm_script import Files, job_files, job_name, root_of, runtime_of
+from launcher.backends.slurm_script import SUBMISSION, Files, job_files, job_name, root_of, runtime_of
 from launcher.backends.slurm_states import judge
 from launcher.hosts import Host, Ran, ThisHost
 from launcher.jobs import JobHandle, JobPlan, JobStatus, LogChunk, RunPlan, State
+from launcher.node_script import NODE_SCRIPT
 from launcher.runtimes import code_folder
 
 # A job may be submitted behind others of its run that haven't ended: `submit` takes their handles as `after`.
@@ -32,6 +33,8 @@ NATIVE_DEPENDENCIES = True
 # What sbatch says when its controller can't be asked; all else is an answer.
 _LATER = ("contact slurm controller", "timed out", "connection refused", "temporarily", "zero bytes were")
 _ABSENT = 127
+# What a dry run prints of the files; the job's own plan is printed anyway.
+_SHOWN = (SUBMISSION, NODE_SCRIPT, files.SCRIPT, files.RUN_CONFIG)
 # Archives that this process has seen arrive.
 _shipped: set[tuple[str, str]] = set()
 
@@ -44,7 +47,8 @@ def plan(run: RunPlan, job: JobPlan) -> Mapping[str, Any]:
         "directory": run.folder(job) if run.remote else job.directory,
         "container_runtime": runtime_of(run),
         "secrets": [secret.name for secret in job.secrets],
-        "files": {name: content.decode() for name, (content, _) in made.items() if name != files.JOB},
+        "files": {name: f"{mode:04o}" for name, (_, mode) in made.items()},
+        "script": "\n".join(f"# ==> {name} <==\n{made[name][0].decode()}" for name in _SHOWN),
     }
 
 
@@ -55,7 +59,7 @@ def submit(
     secrets: Mapping[str, str],
     after: Sequence[JobHandle] = (),
 ) -> JobHandle:
-    host = _host(run.settings)
+    host = host_of(run.settings)
     try:
         host.ready()
     except Unreachable as error:
@@ -90,7 +94,7 @@ def status(handles: Sequence[JobHandle]) -> Mapping[str, JobStatus]:
         return {}
     settings, names = handles[0].settings, [_name_of(handle) for handle in handles]
     try:
-        host = _host(settings)
+        host = host_of(settings)
         jobs = [(name, handle.directory) for name, handle in zip(names, handles, strict=True)]
         text = commands.status(jobs, [h.native_id for h in handles if h.native_id], settings)
         answer = commands.read_status(_checked(host.script(text), host).out)
@@ -104,7 +108,7 @@ def status(handles: Sequence[JobHandle]) -> Mapping[str, JobStatus]:
 
 
 def logs(handle: JobHandle, since: int) -> LogChunk:
-    host = _host(handle.settings)
+    host = host_of(handle.settings)
     out = _checked(host.script(commands.log(handle.directory, since)), host).out
     begin, _, data = out.partition(b"\n")
     if not begin.strip().isdigit():
@@ -113,7 +117,7 @@ def logs(handle: JobHandle, since: int) -> LogChunk:
 
 
 def cancel(handle: JobHandle) -> None:
-    host = _host(handle.settings)
+    host = host_of(handle.settings)
     text = commands.cancel(
         folder=handle.directory,
         name=_name_of(handle),
@@ -126,7 +130,7 @@ def cancel(handle: JobHandle) -> None:
 
 
 def collect(handle: JobHandle, destination: Path) -> Path:
-    host = _host(handle.settings)
+    host = host_of(handle.settings)
     listed = commands.read_listing(_checked(host.script(commands.listing(handle.directory)), host).out)
     here = isinstance(host, ThisHost) and Path(handle.directory).resolve() == destination.resolve()
     if listed is None or here:
@@ -147,7 +151,8 @@ def _name_of(handle: JobHandle) -> str:
     return f"evaldock-{handle.key}-{handle.attempt}"
 
 
-def _host(settings: Mapping[str, Any]) -> Host:
+def host_of(settings: Mapping[str, Any]) -> Host:
+    """The head node."""
     if not settings.get("hostname"):
         return ThisHost()
     from launcher.ssh import Address, connection  # noqa: PLC0415 # on use, as paramiko behind it

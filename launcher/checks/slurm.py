@@ -45,7 +45,7 @@ def checks(subject: Subject) -> Iterator[Check]:
     settings = subject.settings
     name = settings.get("hostname")
     try:
-        host = backend._host(settings)
+        host = backend.host_of(settings)
         host.ready()
     except EvaldockError as error:
         yield failed("connection", error)
