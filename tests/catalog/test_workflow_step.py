@@ -86,7 +86,9 @@ def test_an_annotation_has_a_level_that_runners_know() -> None:
 
 
 def inputs(**given: str) -> Inputs:
-    return Inputs({f"EVALDOCK_INPUT_{name.upper()}": value for name, value in given.items()}, Path("/work"))
+    return Inputs(
+        {f"EVALDOCK_INPUT_{name.upper()}": value for name, value in given.items()}, Path("/checkout")
+    )
 
 
 def test_inputs_are_read_as_what_they_are() -> None:
@@ -95,7 +97,7 @@ def test_inputs_are_read_as_what_they_are() -> None:
     assert read.lines("many") == ("a, b", "c")
     assert read.words("many") == ("a", "b", "c")
     assert (read.flag("yes"), read.flag("unset"), read.flag("unset", default=True)) == (True, False, True)
-    assert read.path("file") == Path("/work/x/y")
+    assert read.path("file") == Path("/checkout/x/y")
     assert read.path("unset") is None
     assert read.choice("one", ("a", "b")) == "b"
     assert read.choice("unset", ("a", "b")) == "a"

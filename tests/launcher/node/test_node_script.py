@@ -146,8 +146,8 @@ def test_the_text_is_what_it_was(node: Any, kind: str, tmp_path: Path) -> None:
     server = Deployment(type="generic", image=image, command=("serve", "--port", "{port}"), port=8000)
     one = node("true", image=image, deployment=server, packages=("pkg==1",), code="2" * 64)
     job = replace(one.job, key="0123456789abcdef-000", run_id="0123456789abcdef")
-    run = replace(one.run, run_id="0123456789abcdef", remote="/root/0123456789abcdef", jobs=(job,))
-    text = node_script(run, job, 2, runtime=kind, root="/root")
+    run = replace(one.run, run_id="0123456789abcdef", remote="/shared/0123456789abcdef", jobs=(job,))
+    text = node_script(run, job, 2, runtime=kind, root="/shared")
     program = resources.files("launcher").joinpath("node_environment.py").read_text()
     text = text.replace(shlex.quote(program), "PROGRAM")
     golden, actual = GOLDENS / f"{kind}.sh", tmp_path / f"{kind}.sh"

@@ -96,7 +96,7 @@ launch() {
   job=starting
   (
     environment
-    exec setsid apptainer exec --pid --no-home --writable-tmpfs --bind /root/0123456789abcdef/jobs/000-t0:/job --bind /root/0123456789abcdef/jobs/000-t0/artifacts:/results --bind /root/.evaldock/code/2222222222222222222222222222222222222222222222222222222222222222:/code:ro --pwd /job docker://registry.example/evals/shell@sha256:1111111111111111111111111111111111111111111111111111111111111111 sh /job/run.sh
+    exec setsid apptainer exec --pid --no-home --writable-tmpfs --bind /shared/0123456789abcdef/jobs/000-t0:/job --bind /shared/0123456789abcdef/jobs/000-t0/artifacts:/results --bind /shared/.evaldock/code/2222222222222222222222222222222222222222222222222222222222222222:/code:ro --pwd /job docker://registry.example/evals/shell@sha256:1111111111111111111111111111111111111111111111111111111111111111 sh /job/run.sh
   ) </dev/null >>logs/node.log 2>&1 &
   job=$!
   [ -z "$late" ] || ask TERM
@@ -210,18 +210,18 @@ setsid sh "$here/node.sh" guard "$$" </dev/null >/dev/null 2>&1 &
 guard=$!
 code_folder=
 unpack_code() {
-  [ -d /root/.evaldock/code/2222222222222222222222222222222222222222222222222222222222222222 ] && return 0
-  if [ "$(gzip -dc /root/.evaldock/code/2222222222222222222222222222222222222222222222222222222222222222.tar.gz 2>/dev/null | sha256sum | cut -c1-64)" != 2222222222222222222222222222222222222222222222222222222222222222 ]; then
-    echo "the archive of the shipped code is missing or damaged: "/root/.evaldock/code/2222222222222222222222222222222222222222222222222222222222222222.tar.gz >&2
+  [ -d /shared/.evaldock/code/2222222222222222222222222222222222222222222222222222222222222222 ] && return 0
+  if [ "$(gzip -dc /shared/.evaldock/code/2222222222222222222222222222222222222222222222222222222222222222.tar.gz 2>/dev/null | sha256sum | cut -c1-64)" != 2222222222222222222222222222222222222222222222222222222222222222 ]; then
+    echo "the archive of the shipped code is missing or damaged: "/shared/.evaldock/code/2222222222222222222222222222222222222222222222222222222222222222.tar.gz >&2
     return 1
   fi
-  unpacking=$(mktemp -d /root/.evaldock/code/2222222222222222222222222222222222222222222222222222222222222222.XXXXXX) || return 1
-  gzip -dc /root/.evaldock/code/2222222222222222222222222222222222222222222222222222222222222222.tar.gz | tar -xmof - -C "$unpacking" && chmod 755 "$unpacking" &&
-    mv -T "$unpacking" /root/.evaldock/code/2222222222222222222222222222222222222222222222222222222222222222 2>/dev/null
+  unpacking=$(mktemp -d /shared/.evaldock/code/2222222222222222222222222222222222222222222222222222222222222222.XXXXXX) || return 1
+  gzip -dc /shared/.evaldock/code/2222222222222222222222222222222222222222222222222222222222222222.tar.gz | tar -xmof - -C "$unpacking" && chmod 755 "$unpacking" &&
+    mv -T "$unpacking" /shared/.evaldock/code/2222222222222222222222222222222222222222222222222222222222222222 2>/dev/null
   rm -rf "$unpacking"
-  [ -d /root/.evaldock/code/2222222222222222222222222222222222222222222222222222222222222222 ] || { echo "the shipped code can't be unpacked to "/root/.evaldock/code/2222222222222222222222222222222222222222222222222222222222222222 >&2; return 1; }
+  [ -d /shared/.evaldock/code/2222222222222222222222222222222222222222222222222222222222222222 ] || { echo "the shipped code can't be unpacked to "/shared/.evaldock/code/2222222222222222222222222222222222222222222222222222222222222222 >&2; return 1; }
 }
-code_folder=/root/.evaldock/code/2222222222222222222222222222222222222222222222222222222222222222
+code_folder=/shared/.evaldock/code/2222222222222222222222222222222222222222222222222222222222222222
 run unpack_code || fail "$(last)"
 prepare
 say "starting the generic deployment"

@@ -86,7 +86,7 @@ prepare() {
   present registry.example/evals/shell@sha256:1111111111111111111111111111111111111111111111111111111111111111
 }
 launch() {
-  run "$engine" create --name=evaldock-0123456789abcdef-000-2 --label=evaldock.key=0123456789abcdef-000 --label=evaldock.attempt=2 --label=evaldock.role=job --label=evaldock.run=0123456789abcdef --network=container:evaldock-0123456789abcdef-000-2-server --env=EVALDOCK_CODE=/code --mount=type=bind,source=/root/0123456789abcdef/jobs/000-t0,target=/job --mount=type=bind,source=/root/0123456789abcdef/jobs/000-t0/artifacts,target=/results --mount=type=bind,source=/root/.evaldock/code/2222222222222222222222222222222222222222222222222222222222222222,target=/code,readonly --entrypoint=/bin/sh registry.example/evals/shell@sha256:1111111111111111111111111111111111111111111111111111111111111111 /job/run.sh || fail "the container can't be created: $(last)"
+  run "$engine" create --name=evaldock-0123456789abcdef-000-2 --label=evaldock.key=0123456789abcdef-000 --label=evaldock.attempt=2 --label=evaldock.role=job --label=evaldock.run=0123456789abcdef --network=container:evaldock-0123456789abcdef-000-2-server --env=EVALDOCK_CODE=/code --mount=type=bind,source=/shared/0123456789abcdef/jobs/000-t0,target=/job --mount=type=bind,source=/shared/0123456789abcdef/jobs/000-t0/artifacts,target=/results --mount=type=bind,source=/shared/.evaldock/code/2222222222222222222222222222222222222222222222222222222222222222,target=/code,readonly --entrypoint=/bin/sh registry.example/evals/shell@sha256:1111111111111111111111111111111111111111111111111111111111111111 /job/run.sh || fail "the container can't be created: $(last)"
   job=container
   if ! run "$engine" start "$name"; then
     trouble=$(last) job=
@@ -204,18 +204,18 @@ setsid sh "$here/node.sh" guard "$$" </dev/null >/dev/null 2>&1 &
 guard=$!
 code_folder=
 unpack_code() {
-  [ -d /root/.evaldock/code/2222222222222222222222222222222222222222222222222222222222222222 ] && return 0
-  if [ "$(gzip -dc /root/.evaldock/code/2222222222222222222222222222222222222222222222222222222222222222.tar.gz 2>/dev/null | sha256sum | cut -c1-64)" != 2222222222222222222222222222222222222222222222222222222222222222 ]; then
-    echo "the archive of the shipped code is missing or damaged: "/root/.evaldock/code/2222222222222222222222222222222222222222222222222222222222222222.tar.gz >&2
+  [ -d /shared/.evaldock/code/2222222222222222222222222222222222222222222222222222222222222222 ] && return 0
+  if [ "$(gzip -dc /shared/.evaldock/code/2222222222222222222222222222222222222222222222222222222222222222.tar.gz 2>/dev/null | sha256sum | cut -c1-64)" != 2222222222222222222222222222222222222222222222222222222222222222 ]; then
+    echo "the archive of the shipped code is missing or damaged: "/shared/.evaldock/code/2222222222222222222222222222222222222222222222222222222222222222.tar.gz >&2
     return 1
   fi
-  unpacking=$(mktemp -d /root/.evaldock/code/2222222222222222222222222222222222222222222222222222222222222222.XXXXXX) || return 1
-  gzip -dc /root/.evaldock/code/2222222222222222222222222222222222222222222222222222222222222222.tar.gz | tar -xmof - -C "$unpacking" && chmod 755 "$unpacking" &&
-    mv -T "$unpacking" /root/.evaldock/code/2222222222222222222222222222222222222222222222222222222222222222 2>/dev/null
+  unpacking=$(mktemp -d /shared/.evaldock/code/2222222222222222222222222222222222222222222222222222222222222222.XXXXXX) || return 1
+  gzip -dc /shared/.evaldock/code/2222222222222222222222222222222222222222222222222222222222222222.tar.gz | tar -xmof - -C "$unpacking" && chmod 755 "$unpacking" &&
+    mv -T "$unpacking" /shared/.evaldock/code/2222222222222222222222222222222222222222222222222222222222222222 2>/dev/null
   rm -rf "$unpacking"
-  [ -d /root/.evaldock/code/2222222222222222222222222222222222222222222222222222222222222222 ] || { echo "the shipped code can't be unpacked to "/root/.evaldock/code/2222222222222222222222222222222222222222222222222222222222222222 >&2; return 1; }
+  [ -d /shared/.evaldock/code/2222222222222222222222222222222222222222222222222222222222222222 ] || { echo "the shipped code can't be unpacked to "/shared/.evaldock/code/2222222222222222222222222222222222222222222222222222222222222222 >&2; return 1; }
 }
-code_folder=/root/.evaldock/code/2222222222222222222222222222222222222222222222222222222222222222
+code_folder=/shared/.evaldock/code/2222222222222222222222222222222222222222222222222222222222222222
 run unpack_code || fail "$(last)"
 prepare
 say "starting the generic deployment"

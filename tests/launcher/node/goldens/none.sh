@@ -84,7 +84,7 @@ prepare() {
   command -v python3 >/dev/null 2>&1 || fail "python3 is not on this node"
   # The contract's runner starts a proxy; of two jobs that look for a free port at once one would fail.
   ADAPTER_PORT=$(python3 -c 'import socket as s; one = s.create_server(("", 0)); print(one.getsockname()[1])')
-  run python3 -c PROGRAM /root/.evaldock/environments "$code_folder" '' pkg==1 || fail "$(last)"
+  run python3 -c PROGRAM /shared/.evaldock/environments "$code_folder" '' pkg==1 || fail "$(last)"
   read -r venv <environment
 }
 environment() {
@@ -222,18 +222,18 @@ setsid sh "$here/node.sh" guard "$$" </dev/null >/dev/null 2>&1 &
 guard=$!
 code_folder=
 unpack_code() {
-  [ -d /root/.evaldock/code/2222222222222222222222222222222222222222222222222222222222222222 ] && return 0
-  if [ "$(gzip -dc /root/.evaldock/code/2222222222222222222222222222222222222222222222222222222222222222.tar.gz 2>/dev/null | sha256sum | cut -c1-64)" != 2222222222222222222222222222222222222222222222222222222222222222 ]; then
-    echo "the archive of the shipped code is missing or damaged: "/root/.evaldock/code/2222222222222222222222222222222222222222222222222222222222222222.tar.gz >&2
+  [ -d /shared/.evaldock/code/2222222222222222222222222222222222222222222222222222222222222222 ] && return 0
+  if [ "$(gzip -dc /shared/.evaldock/code/2222222222222222222222222222222222222222222222222222222222222222.tar.gz 2>/dev/null | sha256sum | cut -c1-64)" != 2222222222222222222222222222222222222222222222222222222222222222 ]; then
+    echo "the archive of the shipped code is missing or damaged: "/shared/.evaldock/code/2222222222222222222222222222222222222222222222222222222222222222.tar.gz >&2
     return 1
   fi
-  unpacking=$(mktemp -d /root/.evaldock/code/2222222222222222222222222222222222222222222222222222222222222222.XXXXXX) || return 1
-  gzip -dc /root/.evaldock/code/2222222222222222222222222222222222222222222222222222222222222222.tar.gz | tar -xmof - -C "$unpacking" && chmod 755 "$unpacking" &&
-    mv -T "$unpacking" /root/.evaldock/code/2222222222222222222222222222222222222222222222222222222222222222 2>/dev/null
+  unpacking=$(mktemp -d /shared/.evaldock/code/2222222222222222222222222222222222222222222222222222222222222222.XXXXXX) || return 1
+  gzip -dc /shared/.evaldock/code/2222222222222222222222222222222222222222222222222222222222222222.tar.gz | tar -xmof - -C "$unpacking" && chmod 755 "$unpacking" &&
+    mv -T "$unpacking" /shared/.evaldock/code/2222222222222222222222222222222222222222222222222222222222222222 2>/dev/null
   rm -rf "$unpacking"
-  [ -d /root/.evaldock/code/2222222222222222222222222222222222222222222222222222222222222222 ] || { echo "the shipped code can't be unpacked to "/root/.evaldock/code/2222222222222222222222222222222222222222222222222222222222222222 >&2; return 1; }
+  [ -d /shared/.evaldock/code/2222222222222222222222222222222222222222222222222222222222222222 ] || { echo "the shipped code can't be unpacked to "/shared/.evaldock/code/2222222222222222222222222222222222222222222222222222222222222222 >&2; return 1; }
 }
-code_folder=/root/.evaldock/code/2222222222222222222222222222222222222222222222222222222222222222
+code_folder=/shared/.evaldock/code/2222222222222222222222222222222222222222222222222222222222222222
 run unpack_code || fail "$(last)"
 prepare
 say "starting the generic deployment"

@@ -77,19 +77,19 @@ squash_whole() {
   [ "$(wc -c <"$1")" -ge "$(od -An -tu8 -j40 -N8 "$1" | tr -d ' ')" ]
 }
 squash_image() {
-  squash_whole /root/.evaldock/images/1111111111111111111111111111111111111111111111111111111111111111.sqsh && return 0
+  squash_whole /shared/.evaldock/images/1111111111111111111111111111111111111111111111111111111111111111.sqsh && return 0
   if ! command -v enroot >/dev/null 2>&1; then
     echo "enroot is not on this node, so registry.example/evals/shell@sha256:1111111111111111111111111111111111111111111111111111111111111111 can't be made into a squashfs file" >&2
     return 1
   fi
-  mkdir -p /root/.evaldock/images || return 1
+  mkdir -p /shared/.evaldock/images || return 1
   (
-    importing= waiting=/root/.evaldock/images/.1111111111111111111111111111111111111111111111111111111111111111.$(uname -n).$$
+    importing= waiting=/shared/.evaldock/images/.1111111111111111111111111111111111111111111111111111111111111111.$(uname -n).$$
     trap '[ -z "$importing" ] || kill "$importing"; rm -f "$waiting"' EXIT
     trap 'exit 143' TERM INT HUP
     if command -v flock >/dev/null 2>&1 && flock 9 2>/dev/null; then
-      squash_whole /root/.evaldock/images/1111111111111111111111111111111111111111111111111111111111111111.sqsh && exit 0
-      rm -f /root/.evaldock/images/.1111111111111111111111111111111111111111111111111111111111111111.*
+      squash_whole /shared/.evaldock/images/1111111111111111111111111111111111111111111111111111111111111111.sqsh && exit 0
+      rm -f /shared/.evaldock/images/.1111111111111111111111111111111111111111111111111111111111111111.*
     fi
     enroot import --output "$waiting" -- 'docker://registry.example#evals/shell:sha256:1111111111111111111111111111111111111111111111111111111111111111' </dev/null 9>&- &
     importing=$!
@@ -103,8 +103,8 @@ squash_image() {
       echo "enroot left no whole squashfs file of registry.example/evals/shell@sha256:1111111111111111111111111111111111111111111111111111111111111111" >&2
       exit 1
     fi
-    mv -f "$waiting" /root/.evaldock/images/1111111111111111111111111111111111111111111111111111111111111111.sqsh
-  ) 9>>/root/.evaldock/images/1111111111111111111111111111111111111111111111111111111111111111.lock
+    mv -f "$waiting" /shared/.evaldock/images/1111111111111111111111111111111111111111111111111111111111111111.sqsh
+  ) 9>>/shared/.evaldock/images/1111111111111111111111111111111111111111111111111111111111111111.lock
 }
 prepare() {
   run squash_image || fail "$(last)"
@@ -130,7 +130,7 @@ launch() {
   job=starting
   (
     environment
-    exec setsid srun --overlap --export=ALL --nodes=1 --ntasks=1 --ntasks-per-node=1 --container-image=/root/.evaldock/images/1111111111111111111111111111111111111111111111111111111111111111.sqsh --no-container-mount-home --container-workdir=/job --container-mounts=/root/0123456789abcdef/jobs/000-t0:/job,/root/0123456789abcdef/jobs/000-t0/artifacts:/results,/root/.evaldock/code/2222222222222222222222222222222222222222222222222222222222222222:/code:ro sh /job/run.sh
+    exec setsid srun --overlap --export=ALL --nodes=1 --ntasks=1 --ntasks-per-node=1 --container-image=/shared/.evaldock/images/1111111111111111111111111111111111111111111111111111111111111111.sqsh --no-container-mount-home --container-workdir=/job --container-mounts=/shared/0123456789abcdef/jobs/000-t0:/job,/shared/0123456789abcdef/jobs/000-t0/artifacts:/results,/shared/.evaldock/code/2222222222222222222222222222222222222222222222222222222222222222:/code:ro sh /job/run.sh
   ) </dev/null >>logs/node.log 2>&1 &
   job=$!
   [ -z "$late" ] || ask TERM
@@ -144,7 +144,7 @@ serve() {
       environment
       [ ! -f server/.secrets ] || . ./server/.secrets
       rm -f server/.secrets
-      exec setsid srun --overlap --export=ALL --nodes=1 --ntasks=1 --ntasks-per-node=1 --container-image=/root/.evaldock/images/1111111111111111111111111111111111111111111111111111111111111111.sqsh --no-container-mount-home serve --port 8000
+      exec setsid srun --overlap --export=ALL --nodes=1 --ntasks=1 --ntasks-per-node=1 --container-image=/shared/.evaldock/images/1111111111111111111111111111111111111111111111111111111111111111.sqsh --no-container-mount-home serve --port 8000
     ) </dev/null >>logs/deployment.log 2>&1 &
     echo "$!" >server/pid
     wait "$!"
@@ -244,18 +244,18 @@ setsid sh "$here/node.sh" guard "$$" </dev/null >/dev/null 2>&1 &
 guard=$!
 code_folder=
 unpack_code() {
-  [ -d /root/.evaldock/code/2222222222222222222222222222222222222222222222222222222222222222 ] && return 0
-  if [ "$(gzip -dc /root/.evaldock/code/2222222222222222222222222222222222222222222222222222222222222222.tar.gz 2>/dev/null | sha256sum | cut -c1-64)" != 2222222222222222222222222222222222222222222222222222222222222222 ]; then
-    echo "the archive of the shipped code is missing or damaged: "/root/.evaldock/code/2222222222222222222222222222222222222222222222222222222222222222.tar.gz >&2
+  [ -d /shared/.evaldock/code/2222222222222222222222222222222222222222222222222222222222222222 ] && return 0
+  if [ "$(gzip -dc /shared/.evaldock/code/2222222222222222222222222222222222222222222222222222222222222222.tar.gz 2>/dev/null | sha256sum | cut -c1-64)" != 2222222222222222222222222222222222222222222222222222222222222222 ]; then
+    echo "the archive of the shipped code is missing or damaged: "/shared/.evaldock/code/2222222222222222222222222222222222222222222222222222222222222222.tar.gz >&2
     return 1
   fi
-  unpacking=$(mktemp -d /root/.evaldock/code/2222222222222222222222222222222222222222222222222222222222222222.XXXXXX) || return 1
-  gzip -dc /root/.evaldock/code/2222222222222222222222222222222222222222222222222222222222222222.tar.gz | tar -xmof - -C "$unpacking" && chmod 755 "$unpacking" &&
-    mv -T "$unpacking" /root/.evaldock/code/2222222222222222222222222222222222222222222222222222222222222222 2>/dev/null
+  unpacking=$(mktemp -d /shared/.evaldock/code/2222222222222222222222222222222222222222222222222222222222222222.XXXXXX) || return 1
+  gzip -dc /shared/.evaldock/code/2222222222222222222222222222222222222222222222222222222222222222.tar.gz | tar -xmof - -C "$unpacking" && chmod 755 "$unpacking" &&
+    mv -T "$unpacking" /shared/.evaldock/code/2222222222222222222222222222222222222222222222222222222222222222 2>/dev/null
   rm -rf "$unpacking"
-  [ -d /root/.evaldock/code/2222222222222222222222222222222222222222222222222222222222222222 ] || { echo "the shipped code can't be unpacked to "/root/.evaldock/code/2222222222222222222222222222222222222222222222222222222222222222 >&2; return 1; }
+  [ -d /shared/.evaldock/code/2222222222222222222222222222222222222222222222222222222222222222 ] || { echo "the shipped code can't be unpacked to "/shared/.evaldock/code/2222222222222222222222222222222222222222222222222222222222222222 >&2; return 1; }
 }
-code_folder=/root/.evaldock/code/2222222222222222222222222222222222222222222222222222222222222222
+code_folder=/shared/.evaldock/code/2222222222222222222222222222222222222222222222222222222222222222
 run unpack_code || fail "$(last)"
 prepare
 say "starting the generic deployment"
