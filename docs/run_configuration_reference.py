@@ -113,8 +113,8 @@ evaluation:
 
 `defaults` is composed first: names of other files in the same folder, and `group: name` pairs, which are
 files `group/name.yaml` there or one of the built-in groups below. `_self_` is the place of the file's own
-content, the end if missing. Later ones win. Then come the [profile](../how-to/profiles.md), command-line options and
-`key.path=value` overrides, whose values are YAML. `${…}` interpolations are OmegaConf's and
+content, the end if missing. Later ones win. Then come the [profile](../how-to/profiles.md), command-line
+options and `key.path=value` overrides, whose values are YAML. `${…}` interpolations are OmegaConf's and
 [some more](../how-to/profiles.md#values-from-elsewhere): `${env:NAME}` reads a variable.
 
 | built-in group | names |
