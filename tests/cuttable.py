@@ -16,6 +16,8 @@ class Relay:
         self._open: list[socket.socket] = []
         self._through = True
         self.accepted = 0
+        # From where the server sees it come.
+        self.ports: list[int] = []
         threading.Thread(target=self._accept, daemon=True).start()
 
     def cut(self) -> None:
@@ -47,6 +49,7 @@ class Relay:
                     continue
                 self.accepted += 1
                 far = socket.create_connection(("127.0.0.1", self.target))
+                self.ports.append(far.getsockname()[1])
                 self._open += [near, far]
                 for source, sink in ((near, far), (far, near)):
                     threading.Thread(target=_pump, args=(source, sink), daemon=True).start()

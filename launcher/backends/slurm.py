@@ -18,6 +18,7 @@ from typing import Any
 from catalog.errors import EvaldockError, Refused, Unreachable
 from launcher import packaging
 from launcher import run_directory as files
+from launcher.backends import slurm_answers as answers
 from launcher.backends import slurm_commands as commands
 from launcher.backends.docker_arguments import SERVER_FOLDER
 from launcher.backends.protocol import NotSent
@@ -97,7 +98,7 @@ def status(handles: Sequence[JobHandle]) -> Mapping[str, JobStatus]:
         host = host_of(settings)
         jobs = [(name, handle.directory) for name, handle in zip(names, handles, strict=True)]
         text = commands.status(jobs, [h.native_id for h in handles if h.native_id], settings)
-        answer = commands.read_status(_checked(host.script(text), host).out)
+        answer = answers.read_status(_checked(host.script(text), host).out)
     except EvaldockError as error:
         return {h.key: JobStatus(state=State.UNKNOWN, reason=error.message, seen=seen) for h in handles}
     if len(answer.folders) != len(handles):
@@ -131,7 +132,7 @@ def cancel(handle: JobHandle) -> None:
 
 def collect(handle: JobHandle, destination: Path) -> Path:
     host = host_of(handle.settings)
-    listed = commands.read_listing(_checked(host.script(commands.listing(handle.directory)), host).out)
+    listed = answers.read_listing(_checked(host.script(commands.listing(handle.directory)), host).out)
     here = isinstance(host, ThisHost) and Path(handle.directory).resolve() == destination.resolve()
     if listed is None or here:
         return destination

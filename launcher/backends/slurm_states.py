@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from types import MappingProxyType
 
-from launcher.backends.slurm_commands import Answer, Folder, Row
+from launcher.backends.slurm_answers import Answer, Folder, Row
 from launcher.jobs import JobHandle, JobStatus, State
 
 # squeue(1) and sacct(1), "JOB STATE CODES".

@@ -135,10 +135,10 @@ def _asking(report: Report, slurm: Slurm, sshd: Sshd, folder: Path) -> None:
         )
         for job in run.jobs
     ]
-    before, began = sshd.commands, time.perf_counter()
+    before, began = sshd.commands(), time.perf_counter()
     answers = backend.status(handles)
     took = time.perf_counter() - began
-    asking = sshd.commands - before
+    asking = sshd.commands() - before
     queued = sum(answer.state is State.QUEUED for answer in answers.values())
     report.tables.append(
         Table(

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import getpass
 import os
+import re
 import socket
 import subprocess
+from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -42,10 +44,11 @@ class Sshd:
     key: Path
     host_key: Path
 
-    @property
-    def commands(self) -> int:
-        """How many it has been asked to run until now."""
-        return (self.host_key.parent / "log").read_text(errors="replace").count("Starting session: command")
+    def commands(self, ports: Collection[int] | None = None) -> int:
+        """How many it has been asked to run until now: by anybody, or by who comes from these ports."""
+        log = (self.host_key.parent / "log").read_text(errors="replace")
+        asked = re.findall(r"Starting session: command for \S+ from \S+ port (\d+)", log)
+        return sum(ports is None or int(port) in ports for port in asked)
 
     @property
     def public_host_key(self) -> str:

@@ -5,11 +5,13 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import pytest
 
 from catalog.errors import Refused, Unreachable
+from cuttable import relay
 from launched import RESULTS, Place, changed, ended, here, states, status, supervise, there, until, wait_for
 from launcher.database import Database
 from launcher.jobs import Deployment, JobHandle, Resources, RunPlan, SecretName, State
@@ -17,6 +19,7 @@ from launcher.supervisor import tick
 from services.processes import free_port
 from services.slurm import Slurm
 from services.sshd import Sshd
+from slurm_place import slurm_place
 
 WAIT = "touch {out}/ready; until [ -e {out}/go ]; do sleep 0.1; done; " + RESULTS
 
@@ -31,25 +34,31 @@ def depending(place: Place, folder: Path, *commands: str) -> RunPlan:
     return replace(run, jobs=tuple(jobs))
 
 
-def test_each_call_is_one_command_there(on_slurm: Place, sshd: Sshd, tmp_path: Path) -> None:
-    run = on_slurm.run(tmp_path / "here", *["echo hello; " + RESULTS] * 3)
+def test_each_call_is_one_command_there(
+    request: pytest.FixtureRequest, sshd: Sshd, own_environment: Path, tmp_path: Path
+) -> None:
+    with relay(sshd.port) as between:
+        sshd.introduce(own_environment, "counted", port=between.port)
+        place = slurm_place(request, hostname="counted")
+        run = place.run(tmp_path / "here", *["echo hello; " + RESULTS] * 3)
 
-    def counted(call: Callable[[], object]) -> int:
-        before = sshd.commands
-        call()
-        # The server writes its log behind what it answers.
-        until(lambda: sshd.commands > before, "the server counts it")
-        return sshd.commands - before
+        def counted(call: Callable[[], object]) -> int:
+            before = sshd.commands(between.ports)
+            call()
+            # The server writes its log behind what it answers.
+            until(lambda: sshd.commands(between.ports) > before, "the server counts it")
+            return sshd.commands(between.ports) - before
 
-    handles: list[JobHandle] = []
-    for job in run.jobs:
-        assert counted(lambda job=job: handles.append(on_slurm.backend.submit(run, job, 1, {}))) == 1  # type: ignore[misc]
-    assert counted(lambda: on_slurm.backend.status(handles)) == 1
-    for handle in handles:
-        assert ended(on_slurm, handle).state is State.SUCCEEDED
-    assert counted(lambda: on_slurm.backend.cancel(handles[0])) == 1
-    assert counted(lambda: on_slurm.backend.logs(handles[0], 0)) == 1
-    assert counted(lambda: on_slurm.collect(run, handles[0])) == 1
+        handles: list[JobHandle] = []
+        for job in run.jobs:
+            submit = partial(place.backend.submit, run, job, 1, {})
+            assert counted(lambda submit=submit: handles.append(submit())) == 1  # type: ignore[misc]
+        assert counted(lambda: place.backend.status(handles)) == 1
+        for handle in handles:
+            assert ended(place, handle).state is State.SUCCEEDED
+        assert counted(lambda: place.backend.cancel(handles[0])) == 1
+        assert counted(lambda: place.backend.logs(handles[0], 0)) == 1
+        assert counted(lambda: place.collect(run, handles[0])) == 1
     assert (here(run) / "logs" / "job.log").read_text() == "hello\n"
 
 

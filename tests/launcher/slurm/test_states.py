@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 import pytest
 
-from launcher.backends.slurm_commands import read_listing, read_status
+from launcher.backends.slurm_answers import read_listing, read_status
 from launcher.backends.slurm_states import STATES, judge
 from launcher.jobs import JobHandle, JobStatus, State
 

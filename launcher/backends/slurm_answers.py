@@ -1,0 +1,141 @@
+"""How the answers of a head node are read: what Slurm says of jobs, and what lies in their folders.
+
+Some of it was written by jobs: nothing there is taken for more than text.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Row:
+    """What Slurm says of a job, in its queue or (not `queued`) in its accounting. `exit_code` and `signal`
+    are of its batch script."""
+
+    state: str
+    reason: str = ""
+    exit_code: int | None = None
+    signal: int = 0
+    queued: bool = False
+
+
+@dataclass(slots=True)
+class Folder:
+    """What lies in a job's folder: the exit it left; and the number it got."""
+
+    running: bool = False
+    native_id: str | None = None
+    exit: Mapping[str, Any] | None = None
+
+
+@dataclass(slots=True)
+class Answer:
+    """`rows` by number, `named` by the job's name. `asked` says whether the queue, and `accounted` whether
+    the accounting could be asked; `trouble` is what was said instead."""
+
+    folders: list[Folder] = field(default_factory=list)
+    rows: dict[str, Row] = field(default_factory=dict)
+    named: dict[str, tuple[str, Row]] = field(default_factory=dict)
+    asked: bool = False
+    accounted: bool = True
+    trouble: str = ""
+
+
+def read_status(out: bytes) -> Answer:
+    """The queue's word counts, but for what has ended: of that the accounting knows more."""
+    answer = Answer()
+    exits: dict[int, str] = {}
+    in_folders = False
+    for line in out.decode("utf-8", "replace").splitlines():
+        word, _, rest = line.partition(" ")
+        if word == "folders":
+            in_folders = True
+        elif in_folders:
+            _read_folder(answer, exits, word, rest)
+        elif word == "queued":
+            answer.asked = rest == "0"
+        elif word in ("now", "past") and rest.count("|") >= 4:
+            number, raw, first, second, name = rest.split("|", 4)
+            if word == "now":
+                _add(answer, number, raw, name, Row(state=first, reason=second, queued=True))
+            else:
+                _add(answer, number, raw, name, _past(first, second))
+        elif word == "past" and rest.strip():
+            answer.accounted, answer.trouble = False, answer.trouble or rest
+        elif line.strip():
+            answer.trouble = line
+    for index, text in exits.items():
+        answer.folders[index].exit = _object(text)
+    return answer
+
+
+def _add(answer: Answer, number: str, raw: str, name: str, row: Row) -> None:
+    known = answer.rows.get(number)
+    if known is not None:
+        if row.state != known.state:
+            return
+        row = replace(row, reason=known.reason, queued=known.queued)
+    answer.rows |= {number: row, raw: row}
+    answer.named[name] = (raw, row)
+
+
+def _read_folder(answer: Answer, exits: dict[int, str], word: str, rest: str) -> None:
+    if word == "job":
+        answer.folders.append(Folder())
+    elif not answer.folders:
+        return
+    elif word == "running":
+        answer.folders[-1].running = True
+    elif word == "id":
+        answer.folders[-1].native_id = rest.strip()
+    elif word == "exit":
+        at = len(answer.folders) - 1
+        exits[at] = exits.get(at, "") + rest
+
+
+def _past(state: str, code: str) -> Row:
+    number, _, signal = code.partition(":")
+    return Row(
+        # "CANCELLED by 1000"
+        state=state.split(maxsplit=1)[0] if state.strip() else "UNKNOWN",
+        exit_code=int(number) if number.isdigit() else None,
+        signal=int(signal) if signal.isdigit() else 0,
+    )
+
+
+def _object(text: str) -> Mapping[str, Any] | None:
+    try:
+        read = json.loads(text)
+    except ValueError:
+        return None
+    return read if isinstance(read, dict) else None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Remote:
+    path: str
+    size: int
+    sha256: str
+
+
+def read_listing(out: bytes) -> list[Remote] | None:
+    """Files of a job's folder; None where it is gone."""
+    if out.strip() == b"gone":
+        return None
+    digests, _, rest = out.partition(b"sizes\0")
+    sizes = {}
+    for entry in rest.split(b"\0"):
+        size, _, name = entry.partition(b" ")
+        if size.isdigit():
+            sizes[name] = int(size)
+    made = []
+    for entry in digests.split(b"\0"):
+        digest, _, name = entry.partition(b"  ")
+        if name in sizes:
+            path = name.decode("utf-8", "surrogateescape").removeprefix("./")
+            made.append(Remote(path=path, size=sizes[name], sha256=digest.decode("ascii", "replace")))
+    return made
