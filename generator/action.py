@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from catalog.errors import EvaldockError, UsageError
-from catalog.workflow_inputs import Inputs
-from catalog.workflow_step import Workflow, problem, say, switch_signals
+from catalog.github.workflow_inputs import Inputs
+from catalog.github.workflow_step import Workflow, problem, say, switch_signals
 
 # GitHub shows ten errors of a step; the log shows all.
 _MOST_LINKS = 10

@@ -9,11 +9,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from catalog import store
-from catalog.branches import Branch
 from catalog.difference_text import COMMENT_LIMIT
 from catalog.errors import UsageError
-from catalog.github_api import Repository
-from catalog.workflow_step import Failed, Workflow, say
+from catalog.github.api import Repository
+from catalog.github.branches import Branch
+from catalog.github.workflow_step import Failed, Workflow, say
 
 TITLE = "Refresh the catalog"
 

@@ -8,7 +8,7 @@ from typing import Any
 from catalog import __version__
 from catalog.console import bold, dim, one_line, red, yellow
 from catalog.findings import Finding, Severity
-from catalog.workflow_commands import annotation
+from catalog.github.workflow_commands import annotation
 
 Locate = Callable[[str], str]
 """From a file below the catalog's folder to its path below the repository's."""

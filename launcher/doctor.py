@@ -91,7 +91,7 @@ class _Read:
 def _machine() -> Iterator[Check]:
     from catalog import __version__  # noqa: PLC0415
     from catalog.cachedir import cache_dir  # noqa: PLC0415
-    from launcher.database import Database, default_path  # noqa: PLC0415
+    from launcher.runs.database import Database, default_path  # noqa: PLC0415
 
     yield ok("evaldock", f"{__version__}, Python {platform.python_version()} ({sys.executable})")
     try:
@@ -123,9 +123,10 @@ def _catalog(given: Path | None) -> Check:
 
 
 def _configuration(asked: Asked) -> _Read:
-    from launcher import profiles, surroundings  # noqa: PLC0415
     from launcher.configuration.compose import Layer  # noqa: PLC0415
     from launcher.configuration.model import validate  # noqa: PLC0415
+    from launcher.profiles import profile as profiles  # noqa: PLC0415
+    from launcher.profiles import surroundings  # noqa: PLC0415
 
     read = _Read(backend=asked.backend)
     try:
@@ -184,7 +185,7 @@ def _backend(name: str, read: _Read) -> Iterator[Check]:
         return
     subject = Subject(settings=read.raw, execution=read.raw)
     if read.config is not None:
-        from launcher.execution_settings import read_execution  # noqa: PLC0415
+        from launcher.plans.execution_settings import read_execution  # noqa: PLC0415
 
         subject = Subject(
             settings=read_execution(read.config.execution).settings,

@@ -101,11 +101,11 @@ class JobPlan:
     the container contract's run configuration; `command` the rendered command for an image without that
     contract. `directory` is relative to the run's. `timeout` in seconds.
 
-    `kind` is `evaluation`, which must leave results, `shard`, a part of one (see `launcher.sharding`), whose
-    results nobody publishes, or `recipe`, whose `config` is the compiled
-    configuration and whose `setup` is shell text before its command. `code` is the sha256 of the code archive
-    that is shipped with the job (see `launcher.packaging`). `inputs` are results of other jobs of the run
-    that it reads: a name and the other job's `directory`. Its command is started on the first of its nodes,
+    `kind` is `evaluation`, which must leave results, `shard`, a part of one (see `launcher.plans.sharding`),
+    whose results nobody publishes, or `recipe`, whose `config` is the compiled configuration and whose
+    `setup` is shell text before its command. `code` is the sha256 of the code archive that is shipped with
+    the job (see `launcher.code.packaging`). `inputs` are results of other jobs of the run that it reads: a
+    name and the other job's `directory`. Its command is started on the first of its nodes,
     or `on_every_node`.
     """
 

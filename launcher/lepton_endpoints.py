@@ -20,11 +20,11 @@ from pathlib import Path
 from typing import Any
 
 from catalog.errors import EvaldockError, NotFound, Refused, Unreachable
-from launcher import run_directory as files
 from launcher.backends import lepton_api, lepton_job
 from launcher.backends.lepton_api import Lepton, NameTaken
 from launcher.jobs import Deployment, JobPlan, RunPlan, SecretName
-from launcher.served_models import KEY_NAME, MARKS, SCHEME, Waiting, own, placeholder
+from launcher.plans.served_models import KEY_NAME, MARKS, SCHEME, Waiting, own, placeholder
+from launcher.runs import run_directory as files
 
 RECORD, WAITING, LOG = "endpoint.json", "waiting.json", "endpoint.log"
 MAX_LOG = 1 << 20
@@ -83,7 +83,7 @@ def specification(run: RunPlan, job: JobPlan, token: str | None = None) -> dict[
 
 
 def located(run: RunPlan, job: JobPlan, served_by: str, state: Path) -> JobPlan:
-    """See `launcher.served_models`."""
+    """See `launcher.plans.served_models`."""
     deadline = DEADLINE
     with lepton_api.connected(run.settings) as lepton:
         if own(job) and job.deployment is not None:

@@ -13,11 +13,11 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, TypeVar
 
-from launcher import run_id
 from launcher.backends.protocol import Backend, load
-from launcher.database import Database, JobRow
 from launcher.jobs import Endpoint, JobHandle, JobPlan, JobStatus, RunPlan, State
-from launcher.supervisor import finished, tick
+from launcher.runs import run_id
+from launcher.runs.database import Database, JobRow
+from launcher.runs.supervisor import finished, tick
 
 Answer = TypeVar("Answer")
 PATIENCE = 90.0

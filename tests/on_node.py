@@ -13,7 +13,7 @@ from typing import Any
 
 from launched import until
 from launcher.jobs import JobPlan, RunPlan
-from launcher.node_script import NODE_SCRIPT, node_files
+from launcher.node.node_script import NODE_SCRIPT, node_files
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -8,11 +8,11 @@ from typing import Any
 
 from catalog import framework
 from catalog.models import Catalog, Harness, Image
-from launcher import packaging
+from launcher.code import packaging
 from launcher.configuration.compose import Composed, Layer
 from launcher.configuration.model import RunConfig, validate
 from launcher.jobs import RunPlan
-from launcher.planning import plan_run
+from launcher.plans.planning import plan_run
 
 HARNESSES = Path(__file__).parents[1] / "catalog" / "harnesses"
 RUN_ID = "0123456789abcdef"

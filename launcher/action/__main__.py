@@ -8,10 +8,10 @@ import tempfile
 from pathlib import Path
 
 from catalog.errors import EvaldockError
-from catalog.workflow_step import Workflow, switch_signals
+from catalog.github.workflow_step import Workflow, switch_signals
 from launcher.action import credentials
 from launcher.action.inputs import read_collect, read_run
-from launcher.key_binding import VARIABLE as BOUND_KEYS
+from launcher.profiles.key_binding import VARIABLE as BOUND_KEYS
 
 INTERRUPTED = 130
 

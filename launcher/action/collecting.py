@@ -14,18 +14,19 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from catalog.branches import Branch
 from catalog.difference_text import code
 from catalog.errors import EvaldockError
-from catalog.workflow_step import Failed, Workflow, say
-from launcher import open_runs, reporting
-from launcher import run_directory as files
+from catalog.github.branches import Branch
+from catalog.github.workflow_step import Failed, Workflow, say
 from launcher.action import extras, results
 from launcher.action.inputs import CollectInputs
 from launcher.action.running import runs_branch
 from launcher.commands.options import database
-from launcher.open_runs import OpenRun
-from launcher.supervisor import finished
+from launcher.results import reporting
+from launcher.runs import open_runs
+from launcher.runs import run_directory as files
+from launcher.runs.open_runs import OpenRun
+from launcher.runs.supervisor import finished
 
 # How long nobody else looks after the runs of one who vanished in the middle of it, in seconds.
 HELD = 3600.0

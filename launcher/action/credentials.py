@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from catalog.errors import UsageError
-from launcher.run_directory import write_bytes
+from launcher.runs.run_directory import write_bytes
 from launcher.ssh import CONFIG_VARIABLE
 
 SSH_KEY, KNOWN_HOSTS, RAY_TOKEN = "EVALDOCK_SSH_KEY", "EVALDOCK_SSH_KNOWN_HOSTS", "RAY_AUTH_TOKEN"

@@ -6,7 +6,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from catalog.workflow_step import Failed, Workflow
+from catalog.github.workflow_step import Failed, Workflow
 
 
 def ensure(workflow: Workflow, backend: str) -> None:

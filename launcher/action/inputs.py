@@ -7,10 +7,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from catalog.workflow_inputs import Inputs
-from catalog.workflow_step import Workflow
-from launcher import open_runs
+from catalog.github.workflow_inputs import Inputs
+from catalog.github.workflow_step import Workflow
 from launcher.commands.options import seconds
+from launcher.runs import open_runs
 
 PUBLISH = ("none", "commit", "pull-request")
 # Neither an option nor an override, and no recipe's file.

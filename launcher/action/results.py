@@ -9,16 +9,16 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
-from catalog.branches import Branch
 from catalog.console import one_line
 from catalog.difference_text import code
 from catalog.errors import EvaldockError, Refused
-from catalog.github_api import Repository
-from catalog.workflow_step import Workflow, problem, say
-from launcher import report_text, reporting, sending
-from launcher.database import Database
-from launcher.recording import records_of
-from launcher.reporting import RunReport
+from catalog.github.api import Repository
+from catalog.github.branches import Branch
+from catalog.github.workflow_step import Workflow, problem, say
+from launcher.results import report_text, reporting, sending
+from launcher.results.recording import records_of
+from launcher.results.reporting import RunReport
+from launcher.runs.database import Database
 
 SUMMARY_BYTES = 900_000
 SCORES_BYTES = 500_000

@@ -10,17 +10,18 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from catalog.branches import Branch
 from catalog.difference_text import code
 from catalog.errors import EvaldockError, UsageError
-from catalog.github_api import Repository
-from catalog.workflow_step import Failed, Workflow, say
-from launcher import open_runs, reporting
-from launcher import run_directory as files
+from catalog.github.api import Repository
+from catalog.github.branches import Branch
+from catalog.github.workflow_step import Failed, Workflow, say
 from launcher.action import extras, results
 from launcher.action.inputs import CollectInputs, RunInputs
 from launcher.commands.options import database
-from launcher.open_runs import Kept
+from launcher.results import reporting
+from launcher.runs import open_runs
+from launcher.runs import run_directory as files
+from launcher.runs.open_runs import Kept
 
 # Seconds: as long as a job on GitHub's runners can last and a little more; until a detached run is started;
 # what a detached run may take where nobody says.

@@ -13,11 +13,11 @@ from typing import Any
 
 from catalog.errors import Refused, UsageError
 from catalog.nearest import did_you_mean
-from launcher import env_file
 from launcher.artifacts.names import SCHEME, ArtifactRef
 from launcher.artifacts.registry import Registry
 from launcher.artifacts.store import Store
 from launcher.artifacts.versions import Artifacts
+from launcher.profiles import env_file
 
 VARIABLE = "EVALDOCK_ARTIFACTS"
 _WANDB = "wandb://"

@@ -34,7 +34,7 @@ from launcher.artifacts.names import (
 from launcher.artifacts.reading import verified
 from launcher.artifacts.store import Store
 from launcher.artifacts.versions import Progress, StoredFile, Version, adding_up
-from launcher.run_directory import timestamp
+from launcher.runs.run_directory import timestamp
 
 FORMAT = 1
 _SHA256 = "sha256:"

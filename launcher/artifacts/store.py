@@ -17,7 +17,7 @@ from typing import IO, Any
 
 from catalog.errors import UsageError
 from launcher.artifacts.names import SCHEME
-from launcher.run_directory import write_bytes
+from launcher.runs.run_directory import write_bytes
 
 CHUNK = 4 << 20
 _EXTRAS = {"s3": "s3", "s3a": "s3"}  # protocol → extra of this project that brings its library

@@ -24,7 +24,7 @@ from launcher.artifacts.names import (
 )
 from launcher.artifacts.reading import verified
 from launcher.artifacts.versions import StoredFile, Version
-from launcher.locking import locked
+from launcher.runs.locking import locked
 
 
 class WandbRegistry:

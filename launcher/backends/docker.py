@@ -17,13 +17,13 @@ from pathlib import Path
 from typing import Any
 
 from catalog.errors import NotFound, Refused, Unreachable, UsageError
-from launcher import packaging
-from launcher import run_directory as files
 from launcher.backends import docker_arguments as arguments
 from launcher.backends.docker_arguments import ATTEMPT, KEY, ROLE
 from launcher.backends.protocol import NotSent
+from launcher.code import packaging
 from launcher.jobs import RESULTS, JobHandle, JobPlan, JobStatus, LogChunk, RunPlan, State
-from launcher.script import GRACE, job_script, run_config
+from launcher.node.job_script import GRACE, job_script, run_config
+from launcher.runs import run_directory as files
 
 TIMEOUT = 120
 SERVER_GRACE = 2  # seconds; a model server has nothing to save

@@ -7,8 +7,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from launcher import run_directory as files
 from launcher.jobs import CODE, INPUTS, JOB_FOLDER, RESULTS, Deployment, JobPlan, Mount, Resources, RunPlan
+from launcher.runs import run_directory as files
 
 KEY, ATTEMPT, ROLE = "evaldock.key", "evaldock.attempt", "evaldock.role"
 # The server's folder on the host, below the job's, and where the server's container sees it.

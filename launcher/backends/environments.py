@@ -15,7 +15,7 @@ from pathlib import Path
 from catalog.cachedir import cache_dir
 from catalog.errors import EvaldockError
 from catalog.identity import canonical_sha256, is_local, pinned_packages
-from launcher.locking import locked
+from launcher.runs.locking import locked
 
 READY = "installed.txt"
 

@@ -15,12 +15,14 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from catalog.errors import EvaldockError, Refused, Unreachable
-from launcher import lepton_endpoints, packaging, result_stream
-from launcher import run_directory as files
+from launcher import lepton_endpoints
 from launcher.backends import lepton_api, lepton_job, lepton_logs
 from launcher.backends.lepton_api import Lepton, NameTaken
+from launcher.code import packaging
 from launcher.jobs import JobHandle, JobPlan, JobStatus, LogChunk, RunPlan, State
-from launcher.script import run_config
+from launcher.node import result_stream
+from launcher.node.job_script import run_config
+from launcher.runs import run_directory as files
 
 SUBMITTED = "lepton.json"
 COLLECTED = "collected.json"

@@ -17,10 +17,10 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from catalog.errors import Refused, UsageError
-from launcher import run_directory as files
 from launcher.jobs import JobPlan, Mount, RunPlan, SecretName
-from launcher.result_stream import SENDING
-from launcher.script import job_script, run_config
+from launcher.node.job_script import job_script, run_config
+from launcher.node.result_stream import SENDING
+from launcher.runs import run_directory as files
 
 # Labels of a job's container. Lepton's label keys take no slashes.
 KEY, ATTEMPT, RUN = "evaldock-key", "evaldock-attempt", "evaldock-run"

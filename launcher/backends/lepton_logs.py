@@ -7,8 +7,8 @@ from dataclasses import dataclass, field
 from catalog.errors import NotFound, Unreachable
 from launcher.backends.lepton_api import Lepton
 from launcher.jobs import JobHandle, LogChunk
-from launcher.result_stream import Received
-from launcher.result_stream import receive as received
+from launcher.node.result_stream import Received
+from launcher.node.result_stream import receive as received
 
 
 @dataclass(slots=True)

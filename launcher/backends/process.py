@@ -16,12 +16,12 @@ from pathlib import Path
 from typing import Any
 
 from catalog.errors import Unreachable
-from launcher import packaging
-from launcher import run_directory as files
 from launcher.backends import process_runner, processes
 from launcher.backends.protocol import NotSent
+from launcher.code import packaging
 from launcher.jobs import JobHandle, JobPlan, JobStatus, LogChunk, RunPlan, State
-from launcher.script import job_script, run_config
+from launcher.node.job_script import job_script, run_config
+from launcher.runs import run_directory as files
 
 START_TIMEOUT = 60.0
 

@@ -25,9 +25,9 @@ from types import FrameType
 from typing import Any
 
 from catalog.errors import EvaldockError
-from launcher import run_directory as files
 from launcher.backends import environments, processes
-from launcher.script import GRACE
+from launcher.node.job_script import GRACE
+from launcher.runs import run_directory as files
 
 PLAN = "process.plan.json"
 STATE = "process.json"

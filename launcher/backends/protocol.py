@@ -1,7 +1,7 @@
 """What every backend offers: six functions, the same names in the same order in each module.
 
 Waiting, queueing, retries, dependencies, deadlines and the verification of a cancel live once, above, in
-`launcher.supervisor`. A backend module satisfies `Backend` by its functions; `load` finds it by name.
+`launcher.runs.supervisor`. A backend module satisfies `Backend` by its functions; `load` finds it by name.
 """
 
 from __future__ import annotations

@@ -15,14 +15,14 @@ from pathlib import Path
 from typing import Any
 
 from catalog.errors import EvaldockError, NotFound, Refused, Unreachable, UsageError
-from launcher import run_directory as files
 from launcher.backends import ray_files, ray_records, ray_request, ray_states, ray_stream, ray_trouble
 from launcher.backends.protocol import NotSent
 from launcher.backends.ray_api import TIMEOUT, Cluster
 from launcher.backends.ray_entry import ENTRY
 from launcher.backends.ray_request import submission_id
 from launcher.jobs import JobHandle, JobPlan, JobStatus, LogChunk, RunPlan, State
-from launcher.node_script import NODE_SCRIPT
+from launcher.node.node_script import NODE_SCRIPT
+from launcher.runs import run_directory as files
 
 CHUNK = 1 << 20
 

@@ -10,10 +10,10 @@ from __future__ import annotations
 
 import shlex
 
-from launcher import run_directory as files
-from launcher.node_script import NODE_SCRIPT
-from launcher.node_text import fill
-from launcher.result_stream import SENDING
+from launcher.node.node_script import NODE_SCRIPT
+from launcher.node.result_stream import SENDING
+from launcher.node.text import fill
+from launcher.runs import run_directory as files
 
 ENTRY = "ray.sh"
 # Seconds after which Ray kills what doesn't end on request: longer than a job's own time for that.

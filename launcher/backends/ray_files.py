@@ -11,15 +11,15 @@ from contextlib import suppress
 from pathlib import Path, PurePosixPath
 
 from catalog.errors import NotFound, Refused
-from launcher import run_directory as files
 from launcher.backends import ray_request
 from launcher.backends.docker_arguments import SERVER_FOLDER
 from launcher.backends.ray_api import MAX_UPLOAD, Cluster
 from launcher.backends.ray_entry import ALIVE, GONE, STOP
 from launcher.backends.ray_request import Sent
+from launcher.code.packaging import SUFFIX
 from launcher.jobs import JobHandle, JobPlan, RunPlan
-from launcher.node_text import code_folder
-from launcher.packaging import SUFFIX
+from launcher.node.text import code_folder
+from launcher.runs import run_directory as files
 
 # The earliest time that a zip file can hold: the same files make the same package.
 _LONG_AGO = (1980, 1, 1, 0, 0, 0)

@@ -8,8 +8,8 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from launcher import run_directory as files
 from launcher.jobs import JobHandle, JobPlan, RunPlan
+from launcher.runs import run_directory as files
 
 EVENTS = "events.jsonl"
 RAY_LOG = "logs/ray.log"

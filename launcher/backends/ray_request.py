@@ -12,8 +12,8 @@ from typing import Any
 from launcher.backends import ray_entry
 from launcher.backends.ray_entry import ENTRY, INPUT_PART, JOB_PART, OWN_PART, STOP_WAIT
 from launcher.jobs import JobPlan, RunPlan, SecretName
-from launcher.node_script import node_files
-from launcher.node_text import code_folder
+from launcher.node.node_script import node_files
+from launcher.node.text import code_folder
 
 _UNSAFE = re.compile(r"[^A-Za-z0-9_-]+")
 _NOT_IN_LABELS = re.compile(r"[^a-z0-9]+")

@@ -9,11 +9,11 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
-from launcher import run_directory as files
 from launcher.backends import ray_files, ray_stream
 from launcher.backends.ray_api import Cluster
 from launcher.backends.ray_entry import ALIVE, GONE
 from launcher.jobs import JobHandle, JobStatus, State
+from launcher.runs import run_directory as files
 
 PENDING = "PENDING"
 # Ray's JobStatus (ray.job_submission).

@@ -10,12 +10,12 @@ from pathlib import Path
 from typing import Any
 
 from catalog.errors import Refused, Unreachable
-from launcher import result_stream
-from launcher import run_directory as files
 from launcher.backends import ray_entry
 from launcher.backends.ray_api import Cluster
 from launcher.jobs import JobHandle
-from launcher.result_stream import Received
+from launcher.node import result_stream
+from launcher.node.result_stream import Received
+from launcher.runs import run_directory as files
 
 _ENDS = ("SUCCEEDED", "FAILED", "STOPPED")
 # Seconds for a small job: Ray starts a Python process for it.

@@ -9,9 +9,9 @@ import hashlib
 from contextlib import suppress
 from pathlib import Path
 
-from launcher import run_directory as files
-from launcher.database import default_path
 from launcher.jobs import JobHandle, JobStatus, State
+from launcher.runs import run_directory as files
+from launcher.runs.database import default_path
 
 _REASON = 300  # characters
 

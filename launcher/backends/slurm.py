@@ -16,18 +16,18 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from catalog.errors import EvaldockError, Refused, Unreachable
-from launcher import packaging
-from launcher import run_directory as files
 from launcher.backends import slurm_answers as answers
 from launcher.backends import slurm_commands as commands
 from launcher.backends.docker_arguments import SERVER_FOLDER
 from launcher.backends.protocol import NotSent
 from launcher.backends.slurm_script import SUBMISSION, Files, job_files, job_name, root_of, runtime_of
 from launcher.backends.slurm_states import judge
+from launcher.code import packaging
 from launcher.hosts import Host, Ran, ThisHost
 from launcher.jobs import JobHandle, JobPlan, JobStatus, LogChunk, RunPlan, State
-from launcher.node_script import NODE_SCRIPT
-from launcher.runtimes import code_folder
+from launcher.node.node_script import NODE_SCRIPT
+from launcher.node.runtimes import code_folder
+from launcher.runs import run_directory as files
 
 # A job may be submitted behind others of its run that haven't ended: `submit` takes their handles as `after`.
 NATIVE_DEPENDENCIES = True

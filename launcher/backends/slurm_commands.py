@@ -10,9 +10,9 @@ import shlex
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from launcher import run_directory as files
 from launcher.backends.slurm_script import SUBMISSION, secret_files
-from launcher.runtimes import fill
+from launcher.node.runtimes import fill
+from launcher.runs import run_directory as files
 
 _SECRETS = " ".join(name for pair in secret_files() for name in pair)
 

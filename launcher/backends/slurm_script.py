@@ -11,11 +11,11 @@ from functools import cache
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any
 
-from launcher import run_directory as files
 from launcher.backends.docker_arguments import SERVER_FOLDER
 from launcher.configuration.slurm import clock
 from launcher.jobs import JobPlan, RunPlan
-from launcher.node_script import NODE_SCRIPT, node_files
+from launcher.node.node_script import NODE_SCRIPT, node_files
+from launcher.runs import run_directory as files
 
 if TYPE_CHECKING:
     from jinja2 import Template

@@ -17,9 +17,9 @@ from catalog.errors import EvaldockError, NotFound, UsageError
 from catalog.record_files import Published, load_all, read
 from catalog.store import find_root
 from catalog.tables import Column, table
-from launcher import gating
-from launcher.gating import Check
 from launcher.jobs import State
+from launcher.results import gating
+from launcher.results.gating import Check
 
 
 @click.command()
@@ -104,7 +104,7 @@ def _of_run(root: Path, run: str) -> tuple[list[Published], SampleReader, list[C
     """The run's results, their scores per sample, and a closed check for each job without results. From the
     database where it knows the run, else as they were published."""
     from launcher.commands.options import database, resolve  # noqa: PLC0415
-    from launcher.recording import record_of  # noqa: PLC0415
+    from launcher.results.recording import record_of  # noqa: PLC0415
 
     made: list[Published] = []
     samples: dict[str, Mapping[str, float]] = {}

@@ -26,8 +26,8 @@ def kill(*, runs: tuple[str, ...], no_wait: bool) -> int:
       evaldock kill 0mg4 0mh1 --no-wait
     """
     from launcher.commands.views import Watch  # noqa: PLC0415
-    from launcher.supervisor import request_stop, tick  # noqa: PLC0415
-    from launcher.watching import until_finished  # noqa: PLC0415
+    from launcher.runs.supervisor import request_stop, tick  # noqa: PLC0415
+    from launcher.runs.watching import until_finished  # noqa: PLC0415
 
     with database() as opened:
         chosen = resolve(opened, runs)
@@ -58,9 +58,9 @@ def resume(*, runs: tuple[str, ...], detach: bool) -> int:
       evaldock resume 0mg4
       evaldock resume 0mg4 --detach
     """
-    from launcher import watching  # noqa: PLC0415
     from launcher.commands.views import Watch, print_rows  # noqa: PLC0415
-    from launcher.supervisor import resume as again  # noqa: PLC0415
+    from launcher.runs import watching  # noqa: PLC0415
+    from launcher.runs.supervisor import resume as again  # noqa: PLC0415
 
     code = 0
     with database() as opened:
@@ -94,8 +94,8 @@ def tick(*, runs: tuple[str, ...], loop: bool, as_json: bool) -> int:
       evaldock tick
       evaldock tick 0mg4 --loop
     """
-    from launcher import supervisor, watching  # noqa: PLC0415
     from launcher.commands.views import Watch, job_data, print_rows  # noqa: PLC0415
+    from launcher.runs import supervisor, watching  # noqa: PLC0415
 
     with database() as opened:
         rows = []
@@ -127,8 +127,8 @@ def adopt(*, handles: tuple[Path, ...]) -> None:
       evaldock adopt evaldock-runs/0mg4a1b2c3d4e5f6/run.json
       evaldock adopt evaldock-runs/*/
     """
-    from launcher import handle, supervisor  # noqa: PLC0415
     from launcher.commands.views import print_rows  # noqa: PLC0415
+    from launcher.runs import handle, supervisor  # noqa: PLC0415
 
     with database() as opened:
         for path in handles:

@@ -64,7 +64,7 @@ def export(
     if form == "every-eval-ever":
         _every_eval_ever(chosen, output or Path("data"), organization)
     elif form in ("mlflow", "wandb"):
-        from launcher import tracking  # noqa: PLC0415
+        from launcher.results import tracking  # noqa: PLC0415
 
         settings = _wandb_settings() if form == "wandb" else {}
         own = settings.pop("project", "evaldock")
@@ -75,7 +75,7 @@ def export(
 
 
 def _wandb_settings() -> dict[str, str]:
-    from launcher import env_file  # noqa: PLC0415
+    from launcher.profiles import env_file  # noqa: PLC0415
 
     section = env_file.section("wandb")
     return {key: str(section[key]) for key in ("project", "entity", "group", "mode") if key in section}

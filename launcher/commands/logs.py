@@ -13,8 +13,8 @@ import click
 from catalog.console import safe
 from catalog.errors import NotFound
 from launcher.commands.options import database, resolve
-from launcher.database import Database, JobRow
 from launcher.jobs import RunPlan
+from launcher.runs.database import Database, JobRow
 
 
 @click.command()
@@ -31,7 +31,7 @@ def logs(*, runs: tuple[str, ...], follow: bool, interval: float) -> None:
       evaldock logs 0mg4
       evaldock logs 0mg4a1b2c3d4e5f6-002 --follow
     """
-    from launcher.supervisor import finished, tick  # noqa: PLC0415
+    from launcher.runs.supervisor import finished, tick  # noqa: PLC0415
 
     with database() as opened:
         chosen = _jobs(opened, runs)

@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 import click
 
 from catalog.errors import UsageError
-from launcher.database import Database
+from launcher.runs.database import Database
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 _SPAN = re.compile(r"(\d+(?:\.\d+)?)\s*([smhdw])")

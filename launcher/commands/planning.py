@@ -11,14 +11,15 @@ from typing import Any
 from catalog.errors import Refused, UsageError
 from catalog.models import Catalog
 from catalog.opening import open_catalog
-from launcher import run_id, surroundings
 from launcher.configuration.compose import Layer, find
 from launcher.configuration.model import validate
-from launcher.dependencies import across, waits_for_others
-from launcher.execution_settings import run_folder
 from launcher.jobs import RunPlan
-from launcher.override_limits import check_overrides
-from launcher.planning import Planned, plan_run
+from launcher.plans.dependencies import across, waits_for_others
+from launcher.plans.execution_settings import run_folder
+from launcher.plans.planning import Planned, plan_run
+from launcher.profiles import surroundings
+from launcher.profiles.override_limits import check_overrides
+from launcher.runs import run_id
 
 
 def plan(
@@ -62,7 +63,7 @@ def _behind_other_runs(plan: RunPlan) -> RunPlan:
     """Raises InvalidInput for a dependency that is in no run of this machine's database."""
     if not waits_for_others(plan):
         return plan
-    from launcher.database import Database  # noqa: PLC0415 # only few runs wait for others
+    from launcher.runs.database import Database  # noqa: PLC0415 # only few runs wait for others
 
     database = Database()
     try:

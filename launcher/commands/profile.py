@@ -11,8 +11,8 @@ from catalog.console import json_option, out, print_json, safe, warn, width
 from catalog.tables import Column, table
 
 if TYPE_CHECKING:
-    from launcher.env_file import EnvFile
-    from launcher.profiles import Profile
+    from launcher.profiles.env_file import EnvFile
+    from launcher.profiles.profile import Profile
 
 
 @click.command()
@@ -28,7 +28,7 @@ def ls(*, as_json: bool) -> int:
       EVALDOCK_ENV_FILE=~/clusters.toml evaldock profile ls --json
     """
     from catalog.errors import EvaldockError  # noqa: PLC0415
-    from launcher import profiles  # noqa: PLC0415
+    from launcher.profiles import profile as profiles  # noqa: PLC0415
 
     file = _file()
     rows: list[dict[str, Any]] = []
@@ -80,7 +80,7 @@ def show(*, name: str | None, as_json: bool) -> int:
       evaldock profile show prod --json
       evaldock profile show
     """
-    from launcher import profiles  # noqa: PLC0415
+    from launcher.profiles import profile as profiles  # noqa: PLC0415
 
     file = _file()
     if name is None:
@@ -107,7 +107,7 @@ def show(*, name: str | None, as_json: bool) -> int:
 
 def _file() -> EnvFile:
     from catalog.errors import NotFound  # noqa: PLC0415
-    from launcher import env_file  # noqa: PLC0415
+    from launcher.profiles import env_file  # noqa: PLC0415
 
     file = env_file.load()
     if file is None:
@@ -144,7 +144,7 @@ def _leaves(path: tuple[str, ...], value: Any, profile: Profile) -> Iterator[tup
 
 
 def _sections(file: EnvFile) -> Iterator[tuple[str, Any, str]]:
-    from launcher.env_file import SPECIAL  # noqa: PLC0415
+    from launcher.profiles.env_file import SPECIAL  # noqa: PLC0415
 
     for name in SPECIAL:
         yield from _of_section((name,), file.section(name), file)

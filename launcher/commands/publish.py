@@ -37,8 +37,8 @@ def publish(
       evaldock publish 0mg4 --to ../site/catalog --commit --push
     """
     from catalog.store import find_root  # noqa: PLC0415
-    from launcher.publishing import publish as write  # noqa: PLC0415
-    from launcher.recording import records_of  # noqa: PLC0415
+    from launcher.results.publishing import publish as write  # noqa: PLC0415
+    from launcher.results.recording import records_of  # noqa: PLC0415
 
     root = find_root(target)
     made: list[tuple[Record, Mapping[str, float]]] = []

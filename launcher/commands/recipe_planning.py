@@ -10,13 +10,14 @@ from typing import Any
 
 from catalog.console import note, warn
 from catalog.errors import InvalidInput, UsageError
-from launcher import run_id, surroundings
+from launcher.code.packaging import CodeTree
 from launcher.commands.planning import verified_catalog
 from launcher.configuration.compose import Layer, find
 from launcher.configuration.model import RunConfig, validate
-from launcher.execution_settings import run_folder
-from launcher.packaging import CodeTree
-from launcher.planning import Planned, plan_run
+from launcher.plans.execution_settings import run_folder
+from launcher.plans.planning import Planned, plan_run
+from launcher.profiles import surroundings
+from launcher.profiles.surroundings import Surroundings
 from launcher.recipes import piping
 from launcher.recipes.compiling import check_overrides, compile_recipe
 from launcher.recipes.pipeline_planning import StepPlan, plan_pipeline
@@ -24,7 +25,7 @@ from launcher.recipes.pipelines import Pipeline, Step, read
 from launcher.recipes.planning import plan_job, plan_recipe
 from launcher.recipes.runspec import Runspec, parse
 from launcher.recipes.shipping import code_of, root_of
-from launcher.surroundings import Surroundings
+from launcher.runs import run_id
 
 # Options of `evaldock run` that speak of tasks and their models.
 _OF_TASKS = {"models": "--model-id", "url": "--url", "api_key_name": "--api-key-name", "limit": "--limit"}

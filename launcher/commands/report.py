@@ -39,7 +39,7 @@ def report(*, runs: tuple[str, ...], form: str, catalog_dir: Path | None, as_jso
       evaldock report 0mg4 --format github
     """
     from catalog.store import find_root  # noqa: PLC0415
-    from launcher import report_text, reporting  # noqa: PLC0415
+    from launcher.results import report_text, reporting  # noqa: PLC0415
 
     root = find_root(catalog_dir)
     with database() as opened:

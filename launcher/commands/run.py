@@ -16,8 +16,8 @@ from catalog.errors import Unreachable, UsageError
 from launcher.jobs import RunPlan, State
 
 if TYPE_CHECKING:
-    from launcher.database import JobRow
-    from launcher.planning import Planned
+    from launcher.plans.planning import Planned
+    from launcher.runs.database import JobRow
 
 # Characters of one word that are worth showing.
 _LONGEST = 1000
@@ -104,8 +104,8 @@ def run(
         _print_plan(planned, as_json)
         return 0
     from launcher import preflight  # noqa: PLC0415
-    from launcher.packaging import keep  # noqa: PLC0415 # hashing and tar, not for --help
-    from launcher.plan_files import keep_config  # noqa: PLC0415
+    from launcher.code.packaging import keep  # noqa: PLC0415 # hashing and tar, not for --help
+    from launcher.plans.plan_files import keep_config  # noqa: PLC0415
 
     for line in preflight.check(planned.plan):
         warn(line)
@@ -184,8 +184,8 @@ def _shortened(value: Any) -> Any:
 
 def _print_plan(planned: Planned, as_json: bool) -> None:
     from launcher.backends.protocol import load  # noqa: PLC0415
-    from launcher.packaging import as_data, summary  # noqa: PLC0415
-    from launcher.plan_files import config_text, plan_to_data  # noqa: PLC0415
+    from launcher.code.packaging import as_data, summary  # noqa: PLC0415
+    from launcher.plans.plan_files import config_text, plan_to_data  # noqa: PLC0415
 
     plan, configuration = planned.plan, dict(planned.config)
     backend = load(plan.backend)
@@ -212,12 +212,12 @@ def _print_plan(planned: Planned, as_json: bool) -> None:
 
 
 def _start(plan: RunPlan, *, detach: bool, hold: bool, as_json: bool) -> int:
-    from launcher import handle  # noqa: PLC0415
     from launcher.commands.options import database  # noqa: PLC0415
     from launcher.commands.views import Watch, job_data, print_rows  # noqa: PLC0415
-    from launcher.supervisor import tick  # noqa: PLC0415
-    from launcher.watching import detach as leave  # noqa: PLC0415
-    from launcher.watching import outcome, until_finished  # noqa: PLC0415
+    from launcher.runs import handle  # noqa: PLC0415
+    from launcher.runs.supervisor import tick  # noqa: PLC0415
+    from launcher.runs.watching import detach as leave  # noqa: PLC0415
+    from launcher.runs.watching import outcome, until_finished  # noqa: PLC0415
 
     with database() as opened:
         opened.record(plan)

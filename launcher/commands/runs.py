@@ -48,7 +48,7 @@ def info(*, runs: tuple[str, ...], as_json: bool) -> None:
       evaldock info 0mg4 --json
     """
     from launcher.commands.views import job_data, print_rows, run_data  # noqa: PLC0415
-    from launcher.plan_files import plan_to_data  # noqa: PLC0415
+    from launcher.plans.plan_files import plan_to_data  # noqa: PLC0415
 
     with database() as opened:
         for run_id in resolve(opened, runs):

@@ -9,8 +9,8 @@ import click
 
 from catalog.console import json_option, out, print_json
 from launcher.commands.options import database, resolve, runs_argument
-from launcher.database import Database, JobRow
 from launcher.jobs import RunPlan
+from launcher.runs.database import Database, JobRow
 
 
 @click.command()
@@ -31,7 +31,7 @@ def status(*, runs: tuple[str, ...], watch: bool, interval: float, as_json: bool
       evaldock status 0mg4 --watch
       evaldock status 0mg4 0mh1 --json
     """
-    from launcher.supervisor import finished  # noqa: PLC0415
+    from launcher.runs.supervisor import finished  # noqa: PLC0415
 
     with database() as opened:
         chosen = resolve(opened, runs) if runs else opened.open_runs()
@@ -45,7 +45,7 @@ def status(*, runs: tuple[str, ...], watch: bool, interval: float, as_json: bool
 
 
 def _ask(opened: Database, chosen: list[str]) -> list[tuple[RunPlan, list[JobRow]]]:
-    from launcher.supervisor import tick  # noqa: PLC0415
+    from launcher.runs.supervisor import tick  # noqa: PLC0415
 
     return [(opened.plan(run_id), tick(opened, run_id, os.environ)) for run_id in chosen]
 

@@ -9,10 +9,10 @@ from typing import Any
 
 from catalog.console import dim, green, note, out, red, width, yellow
 from catalog.tables import Column, table
-from launcher.database import JobRow, RunRow
 from launcher.jobs import RunPlan, State
-from launcher.run_directory import timestamp
-from launcher.watching import progress_of
+from launcher.runs.database import JobRow, RunRow
+from launcher.runs.run_directory import timestamp
+from launcher.runs.watching import progress_of
 
 _STYLES = {
     State.SUCCEEDED: green,

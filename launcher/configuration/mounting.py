@@ -11,11 +11,11 @@ from typing import Any
 from catalog.cachedir import cache_dir
 from catalog.errors import Refused
 from catalog.normal_form import merge
-from launcher import git_checkouts
+from launcher.code import git_checkouts
+from launcher.code.git_sources import GitMount
 from launcher.configuration.compose import Composed
 from launcher.configuration.model import Execution
 from launcher.configuration.resolvers import Context
-from launcher.git_sources import GitMount
 
 # Backends whose containers can have any folder of their machine mounted.
 _MOUNTING = ("docker", "slurm")

@@ -19,7 +19,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from catalog.errors import EvaldockError, Refused, UsageError
-from launcher.git_sources import GitMount, read_mount
+from launcher.code.git_sources import GitMount, read_mount
 from launcher.secrets import SECRET_NAME
 
 _RUN = re.compile(r"(?P<escapes>\\*)\$\{run\.(?P<path>[\w.-]+)\}")

@@ -12,13 +12,13 @@ from pathlib import Path
 from typing import Any
 
 from catalog.errors import InvalidInput, NotFound
-from launcher import override_limits
 from launcher.configuration.chosen_backend import settle
 from launcher.configuration.compose import Composed, Layer, find
 from launcher.configuration.model import RunConfig, model_for, validate
+from launcher.profiles import override_limits
+from launcher.profiles.surroundings import Surroundings
 from launcher.recipes.runspec import Runspec
 from launcher.secrets import SECRET_NAME
-from launcher.surroundings import Surroundings
 
 # Parts of a profile that mean something to a recipe.
 _FROM_PROFILE = ("execution", "deployment", "target")

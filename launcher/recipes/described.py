@@ -56,8 +56,8 @@ def overrides(spec: Runspec) -> tuple[list[tuple[str, Any]], str]:
 
 def profiles() -> tuple[list[tuple[str, str, str]], str]:
     """Name, backend and description of each profile of the env.toml that holds here, and what is wrong."""
-    from launcher import env_file  # noqa: PLC0415
-    from launcher.profiles import of_file  # noqa: PLC0415 # pydantic
+    from launcher.profiles import env_file  # noqa: PLC0415
+    from launcher.profiles.profile import of_file  # noqa: PLC0415 # pydantic
 
     try:
         file = env_file.load()

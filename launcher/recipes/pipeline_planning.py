@@ -9,10 +9,10 @@ from typing import Any
 
 from catalog.errors import InvalidInput, NotFound, UsageError
 from catalog.nearest import did_you_mean
+from launcher.code.packaging import CodeTree
 from launcher.configuration.model import Execution
 from launcher.jobs import JobPlan, RunPlan
-from launcher.packaging import CodeTree
-from launcher.planning import Planned
+from launcher.plans.planning import Planned
 from launcher.recipes.pipelines import Pipeline, Step
 from launcher.recipes.planning import run_of
 

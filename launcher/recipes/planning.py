@@ -12,13 +12,14 @@ from catalog.errors import InvalidInput, UsageError
 from catalog.nearest import did_you_mean
 from catalog.normal_form import merge
 from catalog.references import ImageRef, Transport
-from launcher import deployments, key_binding
 from launcher.backends.protocol import MODULES
-from launcher.execution_settings import read_execution, run_folder
+from launcher.code.packaging import CodeTree
 from launcher.jobs import Deployment, Endpoint, JobPlan, RunPlan
-from launcher.key_binding import NO_KEYS, Keys
-from launcher.packaging import CodeTree
-from launcher.planning import Planned, folder_name
+from launcher.plans import deployments
+from launcher.plans.execution_settings import read_execution, run_folder
+from launcher.plans.planning import Planned, folder_name
+from launcher.profiles import key_binding
+from launcher.profiles.key_binding import NO_KEYS, Keys
 from launcher.recipes import launching
 from launcher.recipes.compiling import Compiled, compile_recipe
 from launcher.recipes.python_versions import suits
@@ -29,7 +30,7 @@ from launcher.secrets import SECRET_NAME, Environment
 if TYPE_CHECKING:
     from launcher.configuration.compose import Layer
     from launcher.configuration.model import Execution
-    from launcher.surroundings import Surroundings
+    from launcher.profiles.surroundings import Surroundings
 
 # A recipe asks no model by itself.
 NO_MODEL = Endpoint(model_id="", url="", type="undefined")

@@ -5,8 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 from catalog.errors import UsageError
-from launcher import packaging
-from launcher.packaging import CodeTree
+from launcher.code import packaging
+from launcher.code.packaging import CodeTree
 from launcher.recipes.runspec import Runspec, read_script
 
 _PROJECT = (".git", "pyproject.toml")

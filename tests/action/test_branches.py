@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from catalog import branches
-from catalog.branches import Branch, Unpushed, with_token
 from catalog.errors import NotFound, Refused, UsageError
+from catalog.github import branches
+from catalog.github.branches import Branch, Unpushed, with_token
 
 
 def git(folder: Path, *arguments: str) -> str:
@@ -91,7 +91,7 @@ def test_a_new_branch_begins_at_another(clone: Path) -> None:
 @pytest.mark.parametrize("history", [True, False])
 def test_of_five_at_once_all_come_through(clone: Path, tmp_path: Path, history: bool) -> None:
     script = (
-        "import sys; from pathlib import Path; from catalog.branches import Branch\n"
+        "import sys; from pathlib import Path; from catalog.github.branches import Branch\n"
         "branch = Branch(clone=Path(sys.argv[1]), name='shared', history=sys.argv[3] == 'True')\n"
         "for n in range(2):\n"
         "    branch.change(lambda _: {f'runs/{sys.argv[2]}-{n}': b'x'}, message='Add')\n"

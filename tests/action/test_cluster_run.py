@@ -12,7 +12,7 @@ import pytest
 from action.composite import Runner
 from action.conftest import ACTION, Repository
 from launched import until
-from launcher.open_runs import BRANCH
+from launcher.runs.open_runs import BRANCH
 from services.shared import Shared
 from services.slurm import Slurm
 from services.sshd import Sshd

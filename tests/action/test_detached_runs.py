@@ -13,7 +13,7 @@ from action.composite import Runner
 from action.conftest import ACTION, Repository, git
 from action.workflow_log import Ran
 from launched import until
-from launcher.open_runs import BRANCH
+from launcher.runs.open_runs import BRANCH
 from standins import standin
 
 pytestmark = pytest.mark.service("pypi", "node")

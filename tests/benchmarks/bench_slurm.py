@@ -14,9 +14,9 @@ from pathlib import Path
 from benchmarks.measuring import Sample, alternate
 from benchmarks.reporting import Report, Table, seconds, times
 from launched import RESULTS, Place
-from launcher import run_id
 from launcher.backends import slurm as backend
 from launcher.jobs import JobHandle, RunPlan, State
+from launcher.runs import run_id
 from services.processes import stop_all
 from services.shared import Shared
 from services.slurm import Slurm, start_slurm

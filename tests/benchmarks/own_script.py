@@ -30,8 +30,8 @@ def main(what: str, *given: str) -> None:
 
 
 def plan(name: str, folder: str, catalog: str) -> dict[str, Any]:
-    from launcher import handle  # noqa: PLC0415 # scanning goes without
-    from launcher.database import Database  # noqa: PLC0415
+    from launcher.runs import handle  # noqa: PLC0415 # scanning goes without
+    from launcher.runs.database import Database  # noqa: PLC0415
 
     began, began_cpu = time.perf_counter(), time.process_time()
     made = _plan(name, folder, catalog)
@@ -47,8 +47,8 @@ def plan(name: str, folder: str, catalog: str) -> dict[str, Any]:
 
 
 def fill(count: str, name: str, folder: str, catalog: str) -> dict[str, Any]:
-    from launcher import run_id  # noqa: PLC0415
-    from launcher.database import Database  # noqa: PLC0415
+    from launcher.runs import run_id  # noqa: PLC0415
+    from launcher.runs.database import Database  # noqa: PLC0415
 
     one = _plan(name, folder, catalog)
     database = Database()

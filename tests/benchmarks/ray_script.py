@@ -27,9 +27,9 @@ def main() -> None:
 def _evaldock(what: str, count: int, url: str, folder: Path) -> Callable[[], int]:
     sys.path[:0] = [str(Path(__file__).parents[2]), str(Path(__file__).parents[1])]
     from launched import Place  # noqa: PLC0415 # only this contestant
-    from launcher.database import Database  # noqa: PLC0415
     from launcher.jobs import State  # noqa: PLC0415
-    from launcher.supervisor import tick  # noqa: PLC0415
+    from launcher.runs.database import Database  # noqa: PLC0415
+    from launcher.runs.supervisor import tick  # noqa: PLC0415
 
     shared = folder / "shared"
     shared.mkdir(exist_ok=True)

@@ -7,11 +7,11 @@ from pathlib import Path
 import pytest
 
 from action.workflow_log import Ran, assignments, read_commands
-from catalog import workflow_step
 from catalog.errors import InvalidInput, UsageError
-from catalog.workflow_commands import annotation
-from catalog.workflow_inputs import Inputs
-from catalog.workflow_step import Failed, Workflow, problem
+from catalog.github import workflow_step
+from catalog.github.workflow_commands import annotation
+from catalog.github.workflow_inputs import Inputs
+from catalog.github.workflow_step import Failed, Workflow, problem
 from synthetic import make_catalog
 
 

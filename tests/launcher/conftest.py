@@ -15,8 +15,8 @@ from pathlib import Path
 import pytest
 
 from launched import Place
-from launcher.database import Database
 from launcher.jobs import JobHandle
+from launcher.runs.database import Database
 from lepton_place import lepton_place
 from ray_place import ray_place
 from services.engine import Engine

@@ -9,9 +9,9 @@ import pytest
 
 from catalog.errors import InvalidInput
 from launched import Place, changed
-from launcher.database import Database
-from launcher.dependencies import across, waits_for_others
 from launcher.jobs import Endpoint, RunPlan
+from launcher.plans.dependencies import across, waits_for_others
+from launcher.runs.database import Database
 from planned_runs import plan
 
 

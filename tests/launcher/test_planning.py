@@ -11,7 +11,7 @@ import pytest
 from catalog.errors import InvalidInput, UsageError
 from launcher.configuration.compose import compose
 from launcher.configuration.model import validate
-from launcher.planning import plan_run
+from launcher.plans.planning import plan_run
 from planned_runs import DIGEST, RUN_ID, URL, catalog, config, plan
 
 SEED = """

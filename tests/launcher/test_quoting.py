@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from catalog.errors import Refused
-from launcher.quoting import Protected
+from launcher.plans.quoting import Protected
 
 HOSTILE = [
     "plain",

@@ -12,8 +12,8 @@ from pathlib import Path
 import pytest
 
 from catalog.errors import Refused
-from launcher import result_stream
-from launcher.result_stream import BEGIN, END, LIMIT, receive, unpack
+from launcher.node import result_stream
+from launcher.node.result_stream import BEGIN, END, LIMIT, receive, unpack
 
 EXIT = {"exit_code": 3, "reason": None, "started": "a", "ended": "b", "attempt": 2}
 SHELLS = [shell for shell in (["dash"], ["bash", "--posix"], ["busybox", "sh"]) if shutil.which(shell[0])]

@@ -12,8 +12,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from catalog.errors import NotFound, Refused, UsageError
-from launcher import code_files
-from launcher.code_files import collect
+from launcher.code import code_files
+from launcher.code.code_files import collect
 
 
 def make(root: Path, *names: str) -> Path:

@@ -13,8 +13,8 @@ import pytest
 from click.testing import CliRunner
 
 from catalog.cli import root
-from launcher.harness_code import harness_code
-from launcher.packaging import write
+from launcher.code.harness_code import harness_code
+from launcher.code.packaging import write
 
 IMAGE = f"registry.example/evals/chat@sha256:{'0' * 64}"
 CATALOG = Path(__file__).parents[2] / "catalog"

@@ -19,8 +19,8 @@ import pytest
 
 import planned_runs
 from catalog.errors import NotFound, Refused, UsageError
-from launcher.harness_code import harness_code
-from launcher.packaging import (
+from launcher.code.harness_code import harness_code
+from launcher.code.packaging import (
     as_data,
     collect_tree,
     keep,
@@ -30,7 +30,7 @@ from launcher.packaging import (
     unpacking,
     write,
 )
-from launcher.planning import Planned
+from launcher.plans.planning import Planned
 
 SHELLS = ["dash", "bash --posix", "busybox sh"]
 
@@ -158,7 +158,7 @@ def test_unpacking_gives_back_what_was_packed(tmp_path: Path, packed: Path) -> N
 
 
 def test_many_processes_unpack_once(tmp_path: Path, packed: Path) -> None:
-    code = "import sys; from pathlib import Path; from launcher.packaging import unpack\n"
+    code = "import sys; from pathlib import Path; from launcher.code.packaging import unpack\n"
     code += "print(unpack(Path(sys.argv[1]), Path(sys.argv[2])).stat().st_ino)"
     command = [sys.executable, "-c", code, str(packed), str(tmp_path / "there")]
     root = Path(__file__).parents[2]

@@ -13,13 +13,13 @@ from hypothesis import strategies as st
 from omegaconf import OmegaConf
 
 from catalog.errors import InvalidInput, Refused, UsageError
-from launcher import env_file, surroundings
 from launcher.artifacts.names import ArtifactNotFound
 from launcher.configuration.compose import Composed, Layer, compose
 from launcher.configuration.model import validate
 from launcher.configuration.overlay import overlay
 from launcher.configuration.resolvers import Context
-from launcher.surroundings import Surroundings
+from launcher.profiles import env_file, surroundings
+from launcher.profiles.surroundings import Surroundings
 from running import evaldock
 
 Yaml = Callable[[str], Path]

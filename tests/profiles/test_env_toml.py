@@ -9,8 +9,9 @@ from typing import Any
 import pytest
 
 from catalog.errors import EvaldockError, InvalidInput, NotFound, UsageError
-from launcher import env_file, profiles
-from launcher.profiles import Profile
+from launcher.profiles import env_file
+from launcher.profiles import profile as profiles
+from launcher.profiles.profile import Profile
 
 SEED = """\
 [base]

@@ -12,10 +12,11 @@ from typing import Any
 import pytest
 
 from catalog.errors import EvaldockError, InvalidInput, NotFound, Refused, Unreachable, UsageError
-from launcher import env_file, git_checkouts, surroundings
+from launcher.code import git_checkouts
+from launcher.code.git_checkouts import checkout
+from launcher.code.git_sources import GitMount, read_mount
 from launcher.configuration.model import Execution
-from launcher.git_checkouts import checkout
-from launcher.git_sources import GitMount, read_mount
+from launcher.profiles import env_file, surroundings
 from running import evaldock
 
 

@@ -11,10 +11,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from catalog.errors import InvalidInput, Refused, UsageError
-from launcher import env_file, profiles
 from launcher.jobs import JobPlan
-from launcher.key_binding import VARIABLE, Keys, address
-from launcher.planning import plan_run
+from launcher.plans.planning import plan_run
+from launcher.profiles import env_file
+from launcher.profiles import profile as profiles
+from launcher.profiles.key_binding import VARIABLE, Keys, address
 from planned_runs import RUN_ID, catalog, config
 
 BOUND = "https://api.example/v1"

@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 
 from foundation import doc_examples
-from launcher import env_file, wandb_settings
-from launcher.profile_tables import ALIASES, OWN
+from launcher.profiles import env_file, wandb_settings
+from launcher.profiles.tables import ALIASES, OWN
 
 DOCS = Path(__file__).parents[2] / "docs"
 

@@ -12,11 +12,12 @@ from typing import Any
 import pytest
 
 from catalog.errors import EvaldockError, InvalidInput, NotFound, Refused, UsageError
-from launcher import parse, surroundings
+from launcher import parse
 from launcher.backends.protocol import load
 from launcher.jobs import JobPlan, RunPlan
-from launcher.plan_files import plan_from_data, plan_to_data
-from launcher.planning import Planned
+from launcher.plans.plan_files import plan_from_data, plan_to_data
+from launcher.plans.planning import Planned
+from launcher.profiles import surroundings
 from launcher.recipes import launching
 from launcher.recipes.planning import plan_recipe
 from launcher.recipes.runspec import Runspec, RunspecRun

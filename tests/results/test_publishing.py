@@ -13,7 +13,7 @@ import pytest
 from catalog.errors import NotFound, Refused, Unreachable
 from catalog.record_files import load_all
 from catalog.records import Metric, Record
-from launcher.publishing import publish
+from launcher.results.publishing import publish
 
 RECORD = Record(
     harness="h",
@@ -96,7 +96,7 @@ def test_processes_publish_into_one_folder_at_once(tmp_path: Path) -> None:
     script = (
         "import sys; from dataclasses import replace; from pathlib import Path; "
         "sys.path.insert(0, sys.argv[1]); from test_publishing import RECORD; "
-        "from launcher.publishing import publish\n"
+        "from launcher.results.publishing import publish\n"
         "for n in range(20): publish(Path(sys.argv[2]), [(replace(RECORD, run=f'{sys.argv[3]}-{n}'), {})])"
     )
     command = [sys.executable, "-c", script, str(Path(__file__).parent), str(tmp_path)]

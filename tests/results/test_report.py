@@ -12,11 +12,11 @@ import pytest
 from catalog import record_files
 from catalog.records import Metric
 from launched import Place, changed, supervise
-from launcher.database import Database
 from launcher.jobs import Endpoint, RunPlan
-from launcher.recording import record_of
-from launcher.report_text import as_markdown
-from launcher.reporting import report
+from launcher.results.recording import record_of
+from launcher.results.report_text import as_markdown
+from launcher.results.reporting import report
+from launcher.runs.database import Database
 from running import evaldock
 
 ON_PROCESS = Place("process")

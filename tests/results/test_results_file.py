@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from catalog.errors import InvalidInput, NotFound
-from launcher import results_file
+from launcher.results import results_file
 
 GOOD = b"""
 git_hash: abc

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from catalog.errors import Refused
-from launcher.squash import enroot_uri, squashed, squashing
+from launcher.node.squash import enroot_uri, squashed, squashing
 
 HEX = "1f" * 32
 IMAGE = f"registry.example:5000/evals/chat@sha256:{HEX}"

@@ -15,8 +15,8 @@ import pytest
 
 from launched import until
 from launcher.backends import processes
-from launcher.database import Database
 from launcher.jobs import State
+from launcher.runs.database import Database
 from planned_runs import HARNESSES
 from running import Ran, evaldock
 from standins import standin

@@ -11,11 +11,11 @@ from pathlib import Path
 import pytest
 
 from launched import RESULTS, Place, changed, here, supervise, there, wait_for
-from launcher import run_id
 from launcher.backends import processes
-from launcher.database import Database
 from launcher.jobs import Deployment, Mount, RunPlan, SecretName, State
-from launcher.supervisor import request_stop, tick
+from launcher.runs import run_id
+from launcher.runs.database import Database
+from launcher.runs.supervisor import request_stop, tick
 from planned_runs import HARNESSES, plan
 from services.engine import Engine
 from services.processes import free_port

@@ -8,9 +8,9 @@ import pytest
 
 from launched import RESULTS, Place, artifacts, ended, exit_of, status, supervise, there, wait_for
 from launcher.backends import processes
-from launcher.database import Database
 from launcher.jobs import JobHandle, RunPlan, State
-from launcher.supervisor import request_stop, tick
+from launcher.runs.database import Database
+from launcher.runs.supervisor import request_stop, tick
 
 FOREVER = "touch {out}/ready; while :; do sleep 0.1; done"
 

@@ -16,11 +16,11 @@ import pytest
 from catalog.errors import InvalidInput
 from catalog.models import Catalog
 from launched import RESULTS, Place, artifacts, changed, ended, states, supervise, there, until, wait_for
-from launcher import handle as run_handle
-from launcher import run_id
-from launcher.database import Database
 from launcher.jobs import Mount, Resources, RunPlan, SecretName, State
-from launcher.supervisor import tick
+from launcher.runs import handle as run_handle
+from launcher.runs import run_id
+from launcher.runs.database import Database
+from launcher.runs.supervisor import tick
 from planned_runs import harness, plan
 from services.engine import Engine
 

@@ -10,9 +10,10 @@ import pytest
 
 from catalog.models import Catalog
 from launched import Place, changed, here, supervise
-from launcher import results_file, run_id
-from launcher.database import Database
 from launcher.jobs import State
+from launcher.results import results_file
+from launcher.runs import run_id
+from launcher.runs.database import Database
 from planned_runs import HARNESSES, harness, plan
 from services.pypi import RealWheels
 from standins import standin, stats

@@ -11,10 +11,11 @@ from typing import Any
 import pytest
 
 from launched import Place, changed, here, states, supervise, there, until
-from launcher import results_file, run_id
-from launcher.database import Database
 from launcher.jobs import RunPlan, State
-from launcher.supervisor import resume, tick
+from launcher.results import results_file
+from launcher.runs import run_id
+from launcher.runs.database import Database
+from launcher.runs.supervisor import resume, tick
 from planned_runs import HARNESSES, plan
 from standins import standin, stats
 

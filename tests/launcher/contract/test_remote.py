@@ -12,11 +12,11 @@ from pathlib import Path
 import pytest
 
 from launched import RESULTS, Place, artifacts, ended, here, states, status, supervise, there, until, wait_for
-from launcher import handle as run_handle
-from launcher import run_id
-from launcher.database import Database
 from launcher.jobs import State
-from launcher.supervisor import request_stop, tick
+from launcher.runs import handle as run_handle
+from launcher.runs import run_id
+from launcher.runs.database import Database
+from launcher.runs.supervisor import request_stop, tick
 from planned_runs import plan
 
 ROOT = Path(__file__).parents[3]

@@ -23,17 +23,17 @@ from launched import (
     until,
     wait_for,
 )
-from launcher import handle as run_handle
-from launcher.database import Database
 from launcher.jobs import JobHandle, State
-from launcher.plan_files import plan_to_data
+from launcher.plans.plan_files import plan_to_data
+from launcher.runs import handle as run_handle
+from launcher.runs.database import Database
 
 COUNT = "echo once >>{out}/count; until [ -e {out}/go ]; do sleep 0.1; done; " + RESULTS
 SUBMIT = """
 import dataclasses, json, sys
 from pathlib import Path
 from launcher.backends.protocol import load
-from launcher.plan_files import plan_from_data
+from launcher.plans.plan_files import plan_from_data
 run = plan_from_data(json.loads(Path(sys.argv[1]).read_text()))
 print("ready", flush=True)
 sys.stdin.readline() if len(sys.argv) > 2 else None

@@ -9,12 +9,12 @@ from pathlib import Path
 import pytest
 
 from launched import RESULTS, Place, python, supervise, until
-from launcher import handle as run_handle
 from launcher.backends import processes
-from launcher.database import Database
 from launcher.jobs import RunPlan, State
-from launcher.plan_files import plan_to_data
-from launcher.supervisor import request_stop
+from launcher.plans.plan_files import plan_to_data
+from launcher.runs import handle as run_handle
+from launcher.runs.database import Database
+from launcher.runs.supervisor import request_stop
 from services.engine import Engine
 
 COUNT = "echo once >>{out}/count; until [ -e {out}/go ]; do sleep 0.1; done; " + RESULTS
@@ -22,10 +22,10 @@ COUNT = "echo once >>{out}/count; until [ -e {out}/go ]; do sleep 0.1; done; " +
 LAUNCHER = """
 import importlib, json, os, signal, sys
 from pathlib import Path
-from launcher import handle
-from launcher.database import Database
-from launcher.plan_files import plan_from_data
-from launcher.watching import until_finished
+from launcher.runs import handle
+from launcher.runs.database import Database
+from launcher.plans.plan_files import plan_from_data
+from launcher.runs.watching import until_finished
 
 state, plan, module, name, when = sys.argv[1:]
 *outer, last = name.split(".")
@@ -47,16 +47,16 @@ handle.write(database, run)
 until_finished(database, run.run_id, {})
 """
 STEPS = {
-    "before-record": ("launcher.database", "Database.record", "before"),
-    "after-record": ("launcher.handle", "write", "before"),
-    "before-submit": ("launcher.database", "Database.submitting", "after"),
-    "staged": ("launcher.run_directory", "write_secrets", "after"),
+    "before-record": ("launcher.runs.database", "Database.record", "before"),
+    "after-record": ("launcher.runs.handle", "write", "before"),
+    "before-submit": ("launcher.runs.database", "Database.submitting", "after"),
+    "staged": ("launcher.runs.run_directory", "write_secrets", "after"),
     "handing-over": {
         "process": ("launcher.backends.process", "select.select", "before"),
         "docker": ("launcher.backends.docker", "_created", "after"),
     },
-    "before-noting": ("launcher.database", "Database.submitted", "before"),
-    "running": ("launcher.watching", "time.sleep", "before"),
+    "before-noting": ("launcher.runs.database", "Database.submitted", "before"),
+    "running": ("launcher.runs.watching", "time.sleep", "before"),
     "before-collecting": ("launcher.backends.{}", "collect", "before"),
     "collecting": ("launcher.backends.{}", "collect", "after"),
 }

@@ -14,9 +14,9 @@ import pytest
 
 from launched import RESULTS, Place, changed, exit_of, python, supervise, until, wait_for
 from launcher.backends import process_runner, processes
-from launcher.database import Database
 from launcher.jobs import Deployment, JobHandle, State
-from launcher.supervisor import tick
+from launcher.runs.database import Database
+from launcher.runs.supervisor import tick
 from services.engine import Engine, start_engine
 from services.shared import Shared
 

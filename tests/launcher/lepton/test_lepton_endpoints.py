@@ -14,13 +14,15 @@ import pytest
 
 from catalog.errors import InvalidInput
 from launched import python, states, supervise, until
-from launcher import lepton_endpoints, run_id, served_models
+from launcher import lepton_endpoints
 from launcher.backends import lepton_api
 from launcher.backends.environments import ensure
 from launcher.backends.protocol import load
-from launcher.database import Database
 from launcher.jobs import RunPlan, State
-from launcher.supervisor import request_stop, tick
+from launcher.plans import served_models
+from launcher.runs import run_id
+from launcher.runs.database import Database
+from launcher.runs.supervisor import request_stop, tick
 from planned_runs import HARNESSES, plan
 from services.lepton import Lepton
 from services.processes import free_port
@@ -203,8 +205,8 @@ DIES = """
 import os, sys
 from pathlib import Path
 from launcher.backends import lepton_api
-from launcher.database import Database
-from launcher.supervisor import tick
+from launcher.runs.database import Database
+from launcher.runs.supervisor import tick
 create = lepton_api.Lepton.create_endpoint
 def dies(self, body):
     create(self, body)

@@ -19,17 +19,17 @@ import pytest
 
 from catalog.errors import InvalidInput, Refused, Unreachable
 from launched import RESULTS, Place, changed, ended, here, states, supervise, there, until, wait_for
-from launcher import packaging
 from launcher.backends import lepton as backend
 from launcher.backends import lepton_api, lepton_job
 from launcher.backends.protocol import NotSent
+from launcher.code import packaging
 from launcher.configuration import lepton as settings
 from launcher.configuration.model import Execution
-from launcher.database import Database
 from launcher.jobs import JobHandle, LogChunk, RunPlan, SecretName, State
-from launcher.result_stream import SENDING, receive
-from launcher.script import run_config
-from launcher.supervisor import request_stop, resume, tick
+from launcher.node.job_script import run_config
+from launcher.node.result_stream import SENDING, receive
+from launcher.runs.database import Database
+from launcher.runs.supervisor import request_stop, resume, tick
 from lepton_place import lepton_place
 from planned_runs import plan
 from services.lepton import Lepton
@@ -536,7 +536,7 @@ def test_a_container_that_ends_without_a_word_has_its_last_lines(
 
 def test_the_clients_library_is_loaded_on_use() -> None:
     code = (
-        "import sys, launcher.backends.lepton, launcher.lepton_endpoints, launcher.supervisor;"
+        "import sys, launcher.backends.lepton, launcher.lepton_endpoints, launcher.runs.supervisor;"
         "print([n for n in sys.modules if n.partition('.')[0] in ('leptonai', 'requests', 'pydantic')])"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

@@ -9,11 +9,11 @@ from pathlib import Path
 import pytest
 
 from launched import RESULTS, Place, here, python, supervise, there
-from launcher import handle as run_handle
-from launcher.database import Database
 from launcher.jobs import RunPlan, State
-from launcher.plan_files import plan_to_data
-from launcher.supervisor import request_stop
+from launcher.plans.plan_files import plan_to_data
+from launcher.runs import handle as run_handle
+from launcher.runs.database import Database
+from launcher.runs.supervisor import request_stop
 from lepton_place import lepton_place
 from services.lepton import Lepton
 
@@ -21,9 +21,9 @@ COUNT = "echo once >>{out}/count; until [ -e {out}/go ]; do sleep 0.1; done; " +
 LAUNCHER = """
 import importlib, json, os, signal, sys
 from pathlib import Path
-from launcher.database import Database
-from launcher.plan_files import plan_from_data
-from launcher.watching import until_finished
+from launcher.runs.database import Database
+from launcher.plans.plan_files import plan_from_data
+from launcher.runs.watching import until_finished
 
 state, plan, module, name, when = sys.argv[1:]
 *outer, last = name.split(".")
@@ -44,9 +44,9 @@ until_finished(Database(Path(state)), run.run_id, {})
 STEPS = {
     "staged": ("launcher.backends.lepton_api", "Lepton.create_job", "before"),
     "created": ("launcher.backends.lepton_api", "Lepton.create_job", "after"),
-    "before-noting": ("launcher.database", "Database.submitted", "before"),
-    "running": ("launcher.watching", "time.sleep", "before"),
-    "collecting": ("launcher.result_stream", "unpack", "after"),
+    "before-noting": ("launcher.runs.database", "Database.submitted", "before"),
+    "running": ("launcher.runs.watching", "time.sleep", "before"),
+    "collecting": ("launcher.node.result_stream", "unpack", "after"),
     "collected": ("launcher.backends.lepton", "collect", "after"),
 }
 

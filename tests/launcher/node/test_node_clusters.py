@@ -15,7 +15,7 @@ import pytest
 from catalog.errors import Refused
 from launched import wait_for
 from launcher.jobs import Deployment, Mount, Resources, SecretName
-from launcher.node_script import node_script
+from launcher.node.node_script import node_script
 from on_node import clean
 
 IMAGE = "registry.example/evals/shell:1@sha256:" + "1" * 64

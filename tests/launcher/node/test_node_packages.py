@@ -11,9 +11,10 @@ from typing import Any
 import pytest
 
 from launched import until
-from launcher import harness_code, packaging, results_file
+from launcher.code import harness_code, packaging
 from launcher.jobs import JobPlan
-from launcher.runtimes import code_folder
+from launcher.node.runtimes import code_folder
+from launcher.results import results_file
 from planned_runs import HARNESSES, plan
 from standins import standin
 

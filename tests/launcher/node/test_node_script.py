@@ -16,7 +16,7 @@ import pytest
 
 from launched import RESULTS, until, wait_for
 from launcher.jobs import Deployment, SecretName
-from launcher.node_script import node_script
+from launcher.node.node_script import node_script
 from on_node import clean, left_running
 
 GOLDENS = Path(__file__).parent / "goldens"
@@ -148,7 +148,7 @@ def test_the_text_is_what_it_was(node: Any, kind: str, tmp_path: Path) -> None:
     job = replace(one.job, key="0123456789abcdef-000", run_id="0123456789abcdef")
     run = replace(one.run, run_id="0123456789abcdef", remote="/shared/0123456789abcdef", jobs=(job,))
     text = node_script(run, job, 2, runtime=kind, root="/shared")
-    program = resources.files("launcher").joinpath("node_environment.py").read_text()
+    program = resources.files("launcher.node").joinpath("environment.py").read_text()
     text = text.replace(shlex.quote(program), "PROGRAM")
     golden, actual = GOLDENS / f"{kind}.sh", tmp_path / f"{kind}.sh"
     actual.write_text(text)

@@ -7,11 +7,12 @@ from dataclasses import replace
 from pathlib import Path
 
 from launched import here, states, status, supervise, there, until
-from launcher import results_file, run_id
 from launcher.backends import processes
-from launcher.database import Database
 from launcher.jobs import RunPlan, State
-from launcher.supervisor import resume, tick
+from launcher.results import results_file
+from launcher.runs import run_id
+from launcher.runs.database import Database
+from launcher.runs.supervisor import resume, tick
 from planned_runs import plan
 from ray_place import place_on, shared_root
 from services.fixtures import Heads

@@ -26,12 +26,13 @@ from launched import (
     until,
     wait_for,
 )
-from launcher import results_file, run_id
 from launcher.backends import ray_stream
 from launcher.backends.ray_api import Cluster
-from launcher.database import Database
 from launcher.jobs import RunPlan, SecretName, State
-from launcher.supervisor import request_stop, resume, tick
+from launcher.results import results_file
+from launcher.runs import run_id
+from launcher.runs.database import Database
+from launcher.runs.supervisor import request_stop, resume, tick
 from planned_runs import plan
 from ray_place import place_on, ray_place, signal_all
 from services.engine import Engine

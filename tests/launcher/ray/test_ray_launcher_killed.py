@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 
 from launched import RESULTS, supervise, there
-from launcher.database import Database
 from launcher.jobs import State
+from launcher.runs.database import Database
 from ray_place import ray_place
 
 ROOT = Path(__file__).parents[3]
@@ -19,8 +19,8 @@ DYING = """
 import os, sys
 from pathlib import Path
 from launcher.backends.ray_api import Cluster
-from launcher.database import Database
-from launcher.supervisor import tick
+from launcher.runs.database import Database
+from launcher.runs.supervisor import tick
 
 database, run, number, moment = sys.argv[1:]
 ask, asked = Cluster._ask, []

@@ -17,7 +17,7 @@ import yaml
 from launcher.backends.protocol import load
 from launcher.configuration.compose import compose
 from launcher.configuration.model import validate
-from launcher.planning import plan_run
+from launcher.plans.planning import plan_run
 from planned_runs import RUN_ID, catalog, plan
 from running import evaldock
 

@@ -18,7 +18,7 @@ from launcher.backends import ray
 from launcher.backends.ray_request import build, content_digest, label_selector, submission_id
 from launcher.configuration.ray import RayExecution
 from launcher.jobs import JobPlan, Resources, RunPlan, SecretName
-from launcher.planning import plan_run
+from launcher.plans.planning import plan_run
 from planned_runs import DIGEST, catalog, config, plan
 
 URL = "http://head:8265"

@@ -17,9 +17,9 @@ from launched import Place, changed
 from launcher.backends import ray_api
 from launcher.backends.protocol import NotSent
 from launcher.backends.ray_api import Cluster, find_token
-from launcher.database import Database
 from launcher.jobs import JobHandle, RunPlan, SecretName, State
-from launcher.supervisor import request_stop, tick
+from launcher.runs.database import Database
+from launcher.runs.supervisor import request_stop, tick
 
 # What Ray 2.60 answers, shortened.
 EXISTS = """Traceback (most recent call last):

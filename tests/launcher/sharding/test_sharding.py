@@ -13,10 +13,10 @@ import yaml
 
 from catalog.errors import InvalidInput
 from launched import Place, here, states, supervise
-from launcher import run_id
-from launcher.database import Database
 from launcher.jobs import RunPlan, State
-from launcher.recording import records_of
+from launcher.results.recording import records_of
+from launcher.runs import run_id
+from launcher.runs.database import Database
 from planned_runs import HARNESSES, plan
 from standins import standin, stats
 

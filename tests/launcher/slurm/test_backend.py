@@ -13,9 +13,9 @@ import pytest
 from catalog.errors import Refused, Unreachable
 from cuttable import relay
 from launched import RESULTS, Place, changed, ended, here, states, status, supervise, there, until, wait_for
-from launcher.database import Database
 from launcher.jobs import Deployment, JobHandle, Resources, RunPlan, SecretName, State
-from launcher.supervisor import tick
+from launcher.runs.database import Database
+from launcher.runs.supervisor import tick
 from services.processes import free_port
 from services.slurm import Slurm
 from services.sshd import Sshd

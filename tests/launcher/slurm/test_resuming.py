@@ -11,10 +11,11 @@ import pytest
 
 from cuttable import relay
 from launched import Place, changed, here, supervise, there, until
-from launcher import results_file, run_id
-from launcher.database import Database, JobRow
 from launcher.jobs import RunPlan, SecretName, State
-from launcher.supervisor import resume, tick
+from launcher.results import results_file
+from launcher.runs import run_id
+from launcher.runs.database import Database, JobRow
+from launcher.runs.supervisor import resume, tick
 from planned_runs import plan
 from services.slurm import Slurm
 from services.sshd import Sshd

@@ -9,14 +9,14 @@ import pytest
 
 from catalog.errors import NotFound, Refused, UsageError
 from launched import Place, python, said
-from launcher import database as module
-from launcher.database import MIGRATIONS, Database
 from launcher.jobs import JobHandle, State
+from launcher.runs import database as module
+from launcher.runs.database import MIGRATIONS, Database
 
 OPEN = """
 import sys
 from pathlib import Path
-from launcher.database import Database
+from launcher.runs.database import Database
 database = Database(Path(sys.argv[1]))
 for _ in range(20):
     with database.transaction() as connection:

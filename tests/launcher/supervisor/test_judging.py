@@ -9,9 +9,9 @@ from typing import Any
 import pytest
 
 from launched import Place, changed
-from launcher import judging
-from launcher.database import JobRow
 from launcher.jobs import JobStatus, RunPlan, State
+from launcher.runs import judging
+from launcher.runs.database import JobRow
 
 START = 1000.0
 

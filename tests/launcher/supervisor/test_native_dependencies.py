@@ -9,9 +9,9 @@ from typing import Any
 import pytest
 
 from launched import RESULTS, Place, states, supervise, there, until, wait_for
-from launcher.database import Database
 from launcher.jobs import RunPlan, State
-from launcher.supervisor import tick
+from launcher.runs.database import Database
+from launcher.runs.supervisor import tick
 from slurm_place import slurm_place
 
 HELD = "touch {out}/ready; until [ -e {out}/go ]; do sleep 0.1; done; "

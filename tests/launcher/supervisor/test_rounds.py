@@ -10,9 +10,9 @@ from pathlib import Path
 import pytest
 
 from launched import RESULTS, Place, changed, states, supervise, until, wait_for
-from launcher.database import Database
 from launcher.jobs import JobPlan, RunPlan, State
-from launcher.supervisor import request_stop, resume, tick
+from launcher.runs.database import Database
+from launcher.runs.supervisor import request_stop, resume, tick
 
 HELD = "echo once >>{out}/count; until [ -e {out}/go ]; do sleep 0.05; done; " + RESULTS
 FOREVER = "touch {out}/ready; while :; do sleep 0.1; done"

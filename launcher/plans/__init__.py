@@ -1,0 +1,1 @@
+"""From a catalog and a configuration to a plan. Pure."""

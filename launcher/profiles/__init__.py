@@ -1,0 +1,1 @@
+"""Named environments of env.toml, and which key may be sent where."""

@@ -1,0 +1,1 @@
+"""From what a job leaves to records, reports, gates and trackers."""

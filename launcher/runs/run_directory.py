@@ -1,0 +1,157 @@
+"""The files of a run and of its jobs: names, and reading and writing them whole.
+
+The same on every backend: `job.json`, `run.sh`, `run_config.yml`, `stage.pre-start|running|exit`,
+`exit.json`, `logs/`, `artifacts/` (the results folder, which outlives attempts), `attempts/<n>/` (what
+earlier ones left).
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import os
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from launcher.jobs import JobPlan
+from launcher.runs.locking import locked
+
+HANDLE = "run.json"
+CONFIG = "config.yaml"
+JOB = "job.json"
+SCRIPT = "run.sh"
+RUN_CONFIG = "run_config.yml"
+EXIT = "exit.json"
+SECRETS = ".secrets"
+RESERVE = ".reserve"
+SUBMITTING = ".submitting"
+RESULTS = "artifacts/results.yml"
+STAGES = ("stage.pre-start", "stage.running", "stage.exit")
+LOGS = "logs"
+JOB_LOG = "logs/job.log"
+DEPLOYMENT_LOG = "logs/deployment.log"
+ARTIFACTS = "artifacts"
+ATTEMPTS = "attempts"
+# Below the run's folder: archives of shipped code, `<sha256>.tar.gz`, and what was unpacked from them.
+CODE = "code"
+MAX_STATE_BYTES = 1 << 20
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Exit:
+    """What a job says of its own end: `started` and `ended` are RFC 3339 in UTC, `reason` is None where the
+    exit code says it all."""
+
+    exit_code: int
+    reason: str | None = None
+    started: str | None = None
+    ended: str | None = None
+    attempt: int = 1
+
+
+def timestamp(seconds: float | None = None) -> str:
+    """RFC 3339 in UTC, whole seconds."""
+    return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(seconds))
+
+
+def write_json(path: Path, data: Any, *, mode: int = 0o644) -> None:
+    """Replaces `path` in one step, so that nobody reads half of it."""
+    write_bytes(path, (json.dumps(data, ensure_ascii=False, indent=1) + "\n").encode(), mode=mode)
+
+
+def write_bytes(path: Path, data: bytes, *, mode: int = 0o644) -> None:
+    """Replaces `path` in one step. `mode` holds from the first byte on."""
+    waiting = path.with_name(f".{path.name}.{os.getpid()}.{time.monotonic_ns()}")
+    file = os.open(waiting, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode)
+    try:
+        with os.fdopen(file, "wb") as stream:
+            stream.write(data)
+        waiting.replace(path)
+    except BaseException:
+        waiting.unlink(missing_ok=True)
+        raise
+
+
+def read_json(path: Path) -> dict[str, Any] | None:
+    """None for a file that is missing, too large, or not a JSON object: a job can write what it likes."""
+    try:
+        if path.stat().st_size > MAX_STATE_BYTES:
+            return None
+        data = json.loads(path.read_bytes())
+    except (OSError, ValueError):
+        return None
+    return data if isinstance(data, dict) else None
+
+
+def read_exit(job: Path) -> Exit | None:
+    """The job's own word about its end, None as long as there is none."""
+    return exit_of(read_json(job / EXIT))
+
+
+def exit_of(data: Mapping[str, Any] | None) -> Exit | None:
+    """From what stands in an `exit.json`; None for what can't be one."""
+    if data is None or not isinstance(data.get("exit_code"), int):
+        return None
+    texts = {name: data[name] for name in ("reason", "started", "ended") if isinstance(data.get(name), str)}
+    attempt = data.get("attempt")
+    return Exit(exit_code=data["exit_code"], attempt=attempt if isinstance(attempt, int) else 1, **texts)
+
+
+def mark(job: Path, stage: str, **more: Any) -> None:
+    """Writes `stage.<stage>` with the time."""
+    write_json(job / f"stage.{stage}", {"time": timestamp(), **more})
+
+
+def begin_attempt(job: Path, plan: JobPlan, attempt: int) -> None:
+    """Makes the job's folders, writes its plan into them, and moves what the attempt before left out of the
+    way. Can be repeated."""
+    for folder in (LOGS, ARTIFACTS):
+        (job / folder).mkdir(parents=True, exist_ok=True)
+    write_json(job / JOB, {**dataclasses.asdict(plan), "attempt": attempt})
+    # Given back before the end is written: a job that fills the disk can still say so.
+    write_bytes(job / RESERVE, b"." * 32768)
+    if attempt == 1:
+        return
+    kept = job / ATTEMPTS / str(attempt - 1)
+    kept.mkdir(parents=True, exist_ok=True)
+    for name in (*STAGES, EXIT, JOB_LOG, DEPLOYMENT_LOG, RESULTS):
+        if (job / name).exists():
+            (job / name).replace(kept / Path(name).name)
+
+
+@contextmanager
+def submitting(job: Path) -> Iterator[int]:
+    """The job's folder, made and held against everybody else who submits the same job; the descriptor of its
+    lock, which a child that inherits it holds on to."""
+    with locked(job / SUBMITTING) as lock:
+        yield lock
+
+
+def secrets_text(values: Mapping[str, str]) -> str:
+    """What the script sources."""
+    import shlex  # noqa: PLC0415 # only where there are secrets
+
+    return "".join(f"export {name}={shlex.quote(value)}\n" for name, value in sorted(values.items()))
+
+
+def write_secrets(job: Path, values: Mapping[str, str]) -> None:
+    """A file that only its owner can read, for the script to source and delete."""
+    if values:
+        write_bytes(job / SECRETS, secrets_text(values).encode(), mode=0o600)
+
+
+def read_log(path: Path, since: int, limit: int = 1 << 20) -> tuple[bytes, int]:
+    """At most `limit` bytes from `since`, and where to go on. A log that was cut starts over."""
+    try:
+        with path.open("rb") as file:
+            size = os.fstat(file.fileno()).st_size
+            start = since if since <= size else 0
+            file.seek(start)
+            data = file.read(limit)
+            return data, start + len(data)
+    except FileNotFoundError:
+        return b"", since

@@ -1,0 +1,280 @@
+"""One round of looking after a run: ask how its jobs are, collect what ended, stop, retry, submit.
+
+`tick` can run anywhere that reaches the backend and the database, as often as one likes: everything it needs
+to know is recorded, and two rounds of the same run never overlap (a lock that ends with its process).
+Queueing, dependencies, concurrency, retries, deadlines and the failure policy are here and nowhere else.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import logging
+import os
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+
+from catalog.errors import EvaldockError, Unreachable
+from launcher.backends.protocol import Backend, load
+from launcher.jobs import JobHandle, JobStatus, RunPlan, State
+from launcher.plans import served_models
+from launcher.runs import handle as run_handle
+from launcher.runs import judging
+from launcher.runs import run_directory as files
+from launcher.runs.database import Database, JobRow
+from launcher.runs.submitting import Submitter, first_pause, handle_of
+from launcher.secrets import redact, values_of
+
+STOP_AGAIN = 15.0
+LONGEST_PAUSE = 300.0
+_LOG = logging.getLogger(__name__)
+
+
+def tick(database: Database, run_id: str, environ: Mapping[str, str]) -> list[JobRow]:
+    """One round; the jobs as they stand after it. While another process has its round, nothing is done."""
+    plan = database.plan(run_id)
+    with _round(database, run_id) as mine:
+        if mine:
+            _Round(database, plan, environ).run()
+    return database.jobs(run_id)
+
+
+def finished(rows: Sequence[JobRow]) -> bool:
+    """Every job has ended and is collected."""
+    return all(row.state.terminal and row.collected is not None for row in rows)
+
+
+def request_stop(database: Database, run_id: str) -> None:
+    """The next round cancels what has not ended."""
+    database.cancel(run_id)
+
+
+def resume(database: Database, run_id: str) -> list[str]:
+    """Plans another attempt for every job that ended without success; their keys."""
+    database.cancel(run_id, False)
+    wanted = [row for row in database.jobs(run_id) if row.state.terminal and row.state is not State.SUCCEEDED]
+    return [row.key for row in wanted if database.again(row.key, reason="resumed")]
+
+
+class _Round:
+    def __init__(self, database: Database, plan: RunPlan, environ: Mapping[str, str]) -> None:
+        self.database, self.plan, self.environ = database, plan, environ
+        self.backend: Backend = load(plan.backend)
+        self.jobs = {job.key: job for job in plan.jobs}
+        self.submitter = Submitter(database, plan, self.backend, environ)
+        row = database.run(plan.run_id)
+        self.cancelled, self.created = row.cancelled is not None, row.created
+
+    def run(self) -> None:
+        before = self._rows()
+        self._find()
+        self._poll()
+        self._collect()
+        self._retry()
+        self._stop()
+        self._drop_blocked()
+        self._submit()
+        self._release()
+        after = self._rows()
+        changed = [replace(row, seen=None) for row in after] != [replace(row, seen=None) for row in before]
+        if changed or not (Path(self.plan.directory) / files.HANDLE).exists():
+            self._write_handle()
+
+    def _rows(self) -> list[JobRow]:
+        return self.database.jobs(self.plan.run_id)
+
+    def _handle(self, row: JobRow) -> JobHandle | None:
+        return handle_of(self.plan, row)
+
+    def _unsure(self, row: JobRow) -> JobHandle:
+        """A job that was being submitted when the launcher ended: backends find it by key and attempt."""
+        return JobHandle(
+            key=row.key,
+            backend=self.plan.backend,
+            native_id="",
+            directory=self.plan.folder(self.jobs[row.key]),
+            attempt=row.attempt,
+            settings=self.plan.settings,
+        )
+
+    def _find(self) -> None:
+        """Jobs that were being submitted when a launcher ended: what has arrived is taken over, so that it
+        can be stopped like any other."""
+        unsure = [row for row in self._rows() if row.state is State.PLANNED and row.submitting is not None]
+        if not unsure:
+            return
+        answers = self.backend.status([self._unsure(row) for row in unsure])
+        for row in unsure:
+            state = answers[row.key].state
+            if state is State.LOST:
+                if self.cancelled:
+                    self._cancel(self._unsure(row))
+                self.database.not_submitted(row.key)
+            elif state is not State.UNKNOWN:
+                self.database.submitted(self._unsure(row))
+
+    def _poll(self) -> None:
+        rows = {row.key: row for row in self._rows() if not row.state.terminal}
+        handles = [handle for row in rows.values() if (handle := self._handle(row))]
+        if handles:
+            answers = self.backend.status(handles)
+            self.database.note(
+                (key, judging.judged(rows[key], status, self._failed_dependency(key, status, answers)))
+                for key, status in answers.items()
+            )
+
+    def _failed_dependency(self, key: str, status: JobStatus, answers: Mapping[str, JobStatus]) -> str | None:
+        """Of a job that ended without having run, perhaps because it was held back by the backend itself."""
+        if status.state not in (State.CANCELLED, State.FAILED) or status.exit_code:
+            return None
+        for other, row in self._wanted(key):
+            state = answers[other].state if other in answers else row.state if row else State.LOST
+            if state.terminal and state is not State.SUCCEEDED:
+                return f"its dependency {row.task if row else other} ({other}) {state}"
+        return None
+
+    def _wanted(self, key: str) -> list[tuple[str, JobRow | None]]:
+        return self.submitter.wanted(key)
+
+    def _collect(self) -> None:
+        for row in self._rows():
+            if not row.state.terminal or row.collected is not None:
+                continue
+            handle = self._handle(row)
+            if handle is None:
+                self.database.collected(row.key, row.state, row.reason)
+                continue
+            folder = Path(self.plan.directory) / self.jobs[row.key].directory
+            try:
+                self.backend.collect(handle, folder)
+            except (Unreachable, OSError) as error:
+                self._say(folder, f"collecting has to wait: {error}")
+                continue
+            state, reason = row.state, row.reason
+            if self.jobs[row.key].kind != "recipe":
+                state, reason = judging.with_results(row, folder / files.ARTIFACTS)
+            self.database.collected(row.key, state, reason)
+
+    def _retry(self) -> None:
+        if self.cancelled:
+            return
+        for row in self._rows():
+            ended_badly = row.state in (State.FAILED, State.LOST) and row.collected is not None
+            # What was stopped stays so, but for one that took too long: it may go on from a checkpoint.
+            stopped = row.stop_reason is not None and not row.stop_reason.startswith(judging.TIMED_OUT)
+            if ended_badly and not stopped and row.attempt <= self.plan.retries and row.native_id is not None:
+                pause = min(first_pause(self.environ) * 2 ** (row.attempt - 1), LONGEST_PAUSE)
+                reason = f"attempt {row.attempt} {row.state}: {row.reason or f'exit code {row.exit_code}'}"
+                self.database.again(row.key, not_before=time.time() + pause, reason=reason)
+
+    def _stop(self) -> None:
+        now = time.time()
+        failed = [row for row in self._rows() if row.state in (State.FAILED, State.LOST)]
+        for row in self._rows():
+            reason = self._stop_reason(row, failed, now)
+            if row.state.terminal or reason is None:
+                continue
+            handle = self._handle(row)
+            if handle is None and row.submitting is None:
+                status = JobStatus(state=State.CANCELLED, reason=reason, seen=now)
+                self.database.note([(row.key, status)])
+            elif row.stopping is None or now - row.stopping > STOP_AGAIN:
+                self.database.stop(row.key, reason)
+                self._cancel(handle or self._unsure(row))
+
+    def _cancel(self, handle: JobHandle) -> None:
+        try:
+            self.backend.cancel(handle)
+        except Unreachable as error:
+            folder = Path(self.plan.directory) / self.jobs[handle.key].directory
+            self._say(folder, f"stopping has to wait: {error.message}")
+
+    def _stop_reason(self, row: JobRow, failed: Sequence[JobRow], now: float) -> str | None:
+        if self.cancelled:
+            return "stopped on request"
+        return judging.stop_reason(
+            self.plan,
+            self.jobs[row.key],
+            row,
+            now,
+            created=self.created,
+            failed=failed,
+            wanted=lambda: self._wanted(row.key),
+        )
+
+    def _drop_blocked(self) -> None:
+        """A job whose dependency ended without success fails with that reason; so do those behind it."""
+        changed = True
+        while changed:
+            changed = False
+            for row in self._rows():
+                blocked = judging.blocked_by(self._wanted(row.key)) if row.state is State.PLANNED else None
+                if blocked is not None:
+                    status = JobStatus(state=State.FAILED, reason=blocked, seen=time.time())
+                    self.database.note([(row.key, status)])
+                    self.database.collected(row.key, State.FAILED, blocked)
+                    changed = True
+
+    def _submit(self) -> None:
+        rows = self._rows()
+        running = sum(1 for row in rows if not row.state.terminal and row.state is not State.PLANNED)
+        for row in rows:
+            if running >= self.plan.parallel:
+                return
+            if row.state is not State.PLANNED or self.cancelled:
+                continue
+            behind = self.submitter.behind(row)
+            if behind is not None and self.submitter.submit(row, behind):
+                running += 1
+                self._write_handle()
+
+    def _release(self) -> None:
+        """What was made for a run beside its jobs goes when they have ended, or their launcher died."""
+        state = self.database.path.parent
+        try:
+            if finished(self._rows()):
+                served_models.release(self.plan, state)
+            for run_id in served_models.left_over(state):
+                if run_id != self.plan.run_id and finished(self.database.jobs(run_id)):
+                    served_models.release_left_over(run_id, state)
+        except (EvaldockError, OSError) as error:
+            self._say(Path(self.plan.directory), f"an endpoint on Lepton has to be removed later: {error}")
+            _LOG.warning("an endpoint on Lepton was not removed; the next command tries again: %s", error)
+
+    def _write_handle(self) -> None:
+        try:
+            run_handle.write(self.database, self.plan)
+        except OSError as error:
+            # The database knows all of it, and the next change writes it again.
+            self._say(Path(self.plan.directory), f"the run's handle can't be written: {error}")
+
+    def _redacted(self, text: str) -> str:
+        return redact(text, values_of(self.plan, self.environ))
+
+    def _say(self, folder: Path, text: str) -> None:
+        try:
+            with (folder / "supervisor.log").open("a") as file:
+                file.write(f"{files.timestamp()} {self._redacted(text)}\n")
+        except OSError:
+            # The disk may be what is wrong; the state in the database says the same.
+            return
+
+
+@contextmanager
+def _round(database: Database, run_id: str) -> Iterator[bool]:
+    """True for the one process that has the round."""
+    folder = database.path.parent / "locks"
+    folder.mkdir(exist_ok=True)
+    file = os.open(folder / f"{run_id}.lock", os.O_RDWR | os.O_CREAT, 0o600)
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        os.close(file)
+        yield False
+        return
+    try:
+        yield True
+    finally:
+        os.close(file)
