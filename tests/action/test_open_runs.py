@@ -92,7 +92,7 @@ def test_of_several_at_once_each_run_has_one_holder(branch: Branch, tmp_path: Pa
     ids = kept(branch, tmp_path, 5)
     script = (
         "import sys; from pathlib import Path\n"
-        "from launcher import open_runs; from catalog.github.branches import Branch\n"
+        "from launcher.runs import open_runs; from catalog.github.branches import Branch\n"
         "branch = Branch(clone=Path(sys.argv[1]), name=open_runs.BRANCH, history=False)\n"
         "print(*[run.run_id for run in open_runs.hold(branch, sys.argv[2], 60)[0]])\n"
     )
