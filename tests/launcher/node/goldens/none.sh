@@ -190,8 +190,9 @@ stop() {
   ) >/dev/null 2>&1 &
   late=$!
 }
+# Not by default again: the signal may be on its way to a shell that has noticed by itself.
 server_ended() {
-  trap - USR1
+  trap '' USR1
   tail=$(server_tail)
   reason="the deployment ended $(server_end)"
   if [ -n "$tail" ]; then
