@@ -81,8 +81,8 @@ def _submitting(report: Report, slurm: Slurm, folder: Path) -> None:
     columns = ("", "seconds", "jobs/s", "times as long")
     report.tables.append(Table(title=title, columns=columns, rows=rows, note=note))
     report.target(
-        "submitting on the head node beside a plain loop of sbatch", "5 times as long at most",
-        f"{here / plain:.1f} times", here / plain <= 5,
+        "submitting on the head node beside a plain loop of sbatch", "3 times as long at most",
+        f"{here / plain:.1f} times", here / plain <= 3,
     )  # fmt: skip
     report.target(
         "submitting by SSH beside a loop of ssh HOST sbatch", "no slower", f"{far / by_hand:.2f} times",
