@@ -98,7 +98,7 @@ kill_marked() {
     kill -KILL "${entry%/environ}" 2>/dev/null
   done
 }
-forget() { rm -f @secrets@ @server@/@secrets@ nodes/*/@secrets@ @reserve@ .full .code environment; }
+forget() { rm -f @secrets@ @server@/@secrets@ nodes/*/@secrets@ @reserve@ .full .code .stage.* environment; }
 @runtime@
 # A second shell, in a session of its own: where the first one was killed, it does what is left to do. A
 # function, since the file may be a later attempt's by then.

@@ -271,7 +271,8 @@ def test_a_container_on_the_node(
     handle = place.submit(run)
     wait_for(artifacts(handle) / "ready")
     named = f"label=evaldock.key={handle.key}"
-    assert docker_engine.run("ps", "-q", "--filter", named)
+    # The engine may still be noting that what has written this runs.
+    until(lambda: docker_engine.run("ps", "-q", "--filter", named), "the container runs")
     assert {"job", "results"} <= set((artifacts(handle) / "root").read_text().split())
     place.backend.cancel(handle)
     assert ended(place, handle).state is State.CANCELLED

@@ -70,7 +70,7 @@ kill_marked() {
     kill -KILL "${entry%/environ}" 2>/dev/null
   done
 }
-forget() { rm -f .secrets server/.secrets nodes/*/.secrets .reserve .full .code environment; }
+forget() { rm -f .secrets server/.secrets nodes/*/.secrets .reserve .full .code .stage.* environment; }
 own_environment() { export EVALDOCK_CODE=/code; }
 prepare() {
   command -v apptainer >/dev/null 2>&1 || fail "apptainer is not on this node"

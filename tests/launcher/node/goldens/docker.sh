@@ -70,7 +70,7 @@ kill_marked() {
     kill -KILL "${entry%/environ}" 2>/dev/null
   done
 }
-forget() { rm -f .secrets server/.secrets nodes/*/.secrets .reserve .full .code environment; }
+forget() { rm -f .secrets server/.secrets nodes/*/.secrets .reserve .full .code .stage.* environment; }
 engine=docker name=evaldock-0123456789abcdef-000-2 server_name=evaldock-0123456789abcdef-000-2-server
 ask() { "$engine" kill --signal "$1" "$name" >/dev/null 2>&1; }
 clear() { "$engine" rm --force --volumes "$name" "$server_name" >/dev/null 2>&1; }

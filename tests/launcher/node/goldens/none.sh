@@ -70,7 +70,7 @@ kill_marked() {
     kill -KILL "${entry%/environ}" 2>/dev/null
   done
 }
-forget() { rm -f .secrets server/.secrets nodes/*/.secrets .reserve .full .code environment; }
+forget() { rm -f .secrets server/.secrets nodes/*/.secrets .reserve .full .code .stage.* environment; }
 own_environment() {
   PATH=${venv:+$venv/bin:}$PATH HOME=$here/home LANG=C.UTF-8 PYTHONUNBUFFERED=1
   EVALDOCK_CONTRACT=

@@ -70,7 +70,7 @@ kill_marked() {
     kill -KILL "${entry%/environ}" 2>/dev/null
   done
 }
-forget() { rm -f .secrets server/.secrets nodes/*/.secrets .reserve .full .code environment; }
+forget() { rm -f .secrets server/.secrets nodes/*/.secrets .reserve .full .code .stage.* environment; }
 own_environment() { export EVALDOCK_CODE=/code; }
 squash_whole() {
   [ "$(head -c 4 "$1" 2>/dev/null)" = hsqs ] || return 1
