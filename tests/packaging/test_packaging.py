@@ -32,8 +32,6 @@ from launcher.code.packaging import (
 )
 from launcher.plans.planning import Planned
 
-SHELLS = ["dash", "bash --posix", "busybox sh"]
-
 
 def project(root: Path) -> Path:
     for name, text in {
@@ -203,13 +201,14 @@ def test_no_archive_writes_outside_of_its_folder(tmp_path: Path) -> None:
     assert not (tmp_path / "there" / "outside").exists()
 
 
-def in_shell(shell: str, digest: str, folder: Path) -> subprocess.CompletedProcess[str]:
+def in_shell(shell: list[str], digest: str, folder: Path) -> subprocess.CompletedProcess[str]:
     text = f"set -eu\n{unpacking(digest, str(folder))}unpack_code"
-    return subprocess.run([*shell.split(), "-c", text], capture_output=True, text=True, check=False)
+    return subprocess.run([*shell, "-c", text], capture_output=True, text=True, check=False)
 
 
-@pytest.mark.parametrize("shell", SHELLS)
-def test_another_machine_unpacks_the_same_in_its_shell(tmp_path: Path, packed: Path, shell: str) -> None:
+def test_another_machine_unpacks_the_same_in_its_shell(
+    tmp_path: Path, packed: Path, shell: list[str]
+) -> None:
     folder = tmp_path / "the runs'" / "code"
     shutil.copytree(packed.parent, folder)
     digest = packed.name.removesuffix(".tar.gz")
@@ -222,18 +221,16 @@ def test_another_machine_unpacks_the_same_in_its_shell(tmp_path: Path, packed: P
     assert {path.name for path in folder.iterdir()} == {digest, packed.name}
 
 
-@pytest.mark.parametrize("shell", SHELLS)
-def test_shells_of_several_nodes_unpack_at_once(packed: Path, shell: str) -> None:
+def test_shells_of_several_nodes_unpack_at_once(packed: Path, shell: list[str]) -> None:
     digest = packed.name.removesuffix(".tar.gz")
     text = f"{unpacking(digest, str(packed.parent))}unpack_code"
-    started = [subprocess.Popen([*shell.split(), "-c", text]) for _ in range(6)]
+    started = [subprocess.Popen([*shell, "-c", text]) for _ in range(6)]
     assert [each.wait(timeout=60) for each in started] == [0] * 6
     assert {path.name for path in packed.parent.iterdir()} == {digest, packed.name}
     assert "recipe.py" in content(packed.parent / digest)
 
 
-@pytest.mark.parametrize("shell", SHELLS)
-def test_a_shell_refuses_a_damaged_archive(packed: Path, shell: str) -> None:
+def test_a_shell_refuses_a_damaged_archive(packed: Path, shell: list[str]) -> None:
     digest = packed.name.removesuffix(".tar.gz")
     packed.write_bytes(packed.read_bytes()[:-40])
     said = in_shell(shell, digest, packed.parent)

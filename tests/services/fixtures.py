@@ -25,6 +25,7 @@ from services.ray_head import RayHead, start_ray_head
 from services.registry import start_registry
 from services.required import Unavailable, unavailable
 from services.shared import Shared
+from services.shells import SHELLS, words_of
 from services.skopeo import Skopeo, find_skopeo
 from services.slurm import Slurm, start_slurm
 from services.sshd import Sshd, start_sshd
@@ -94,6 +95,15 @@ def _once(shared: Shared, name: str, begin: Callable[[Path], dict[str, Any]]) ->
         return shared.once(name, begin)
     except Unavailable as error:
         unavailable(f"{name}: {error}")
+
+
+@pytest.fixture(params=SHELLS)
+def shell(request: pytest.FixtureRequest, shared: Shared) -> list[str]:
+    """Each shell in turn, as the words that start it."""
+    try:
+        return words_of(shared, request.param)
+    except Unavailable as error:
+        unavailable(f"{request.param}: {error}")
 
 
 @pytest.fixture(scope="session")

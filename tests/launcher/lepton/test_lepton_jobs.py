@@ -6,7 +6,6 @@ import base64
 import dataclasses
 import json
 import shlex
-import shutil
 import subprocess
 import sys
 import threading
@@ -491,14 +490,10 @@ def test_shipped_code_comes_along(place: Place, tmp_path: Path, database: Databa
     assert (here(run) / "artifacts" / "said").read_text() == "hello from the code\n"
 
 
-@pytest.mark.parametrize("shell", [["bash", "--posix"], ["busybox", "sh"]], ids=lambda shell: str(shell[0]))
 def test_the_script_runs_in_other_shells(place: Place, tmp_path: Path, shell: list[str]) -> None:
-    found = shutil.which(shell[0])
-    if found is None:
-        pytest.skip(f"{shell[0]} is not on this machine")
     run = changed(place.run(tmp_path, "echo printed; exit 3"), timeout=60.0)
     script = lepton_job.script(run, run.jobs[0], 1)
-    done = subprocess.run([found, *shell[1:], "-c", script, "evaldock"], capture_output=True, check=False)
+    done = subprocess.run([*shell, "-c", script, "evaldock"], capture_output=True, check=False)
     assert (done.returncode, done.stderr) == (3, b"")
     received = receive(done.stdout)
     assert received.log == b"printed\n"
