@@ -28,9 +28,14 @@ def test_an_output_is_one_value_whatever_it_says(workflow: Workflow, value: str)
     assert assignments(Path(workflow.environ["GITHUB_OUTPUT"]).read_text()) == {"first": value, "second": "x"}
 
 
-def test_without_a_runner_there_is_nothing_to_write_to() -> None:
+def test_without_a_runner_there_is_nothing_to_write_to(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
     Workflow({}).output("name", "value")
     Workflow({}).summary("text")
+    assert list(tmp_path.iterdir()) == []
+    assert capsys.readouterr() == ("", "")
 
 
 def test_a_summary_that_is_too_long_is_left_out(workflow: Workflow) -> None:
