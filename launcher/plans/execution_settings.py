@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from launcher.configuration import docker_flags
 from launcher.configuration.model import Execution
-from launcher.jobs import Mount, Resources
+from launcher.jobs import JobPlan, Mount, Resources, RunPlan
 from launcher.plans import deployments
 
 DEFAULT_OUTPUT = "evaldock-runs"
@@ -31,6 +31,36 @@ def run_folder(identity: str, parent: Path | None, execution: Execution) -> Path
     working folder. On another machine `execution.output_dir` is that one's."""
     own = None if execution.remote else execution.output_dir
     return (parent or Path(own or DEFAULT_OUTPUT)).resolve() / identity
+
+
+def remote_folder(identity: str, execution: Execution) -> str | None:
+    """The run's folder where its jobs run, where that is not this machine's."""
+    root = execution.remote
+    return f"{root.rstrip('/')}/{identity}" if root else None
+
+
+def run_of(
+    jobs: Sequence[JobPlan],
+    execution: Execution,
+    settings: Mapping[str, Any],
+    *,
+    run_id: str,
+    directory: Path,
+) -> RunPlan:
+    """The run of these jobs, of tasks and of recipes alike."""
+    return RunPlan(
+        run_id=run_id,
+        backend=execution.backend,
+        directory=str(directory),
+        remote=remote_folder(run_id, execution),
+        jobs=tuple(jobs),
+        settings=settings,
+        parallel=execution.parallel or (len(jobs) if execution.mode == "parallel" else 1),
+        retries=execution.retries,
+        on_failure=execution.on_failure,
+        deadline=execution.deadline,
+        queue_timeout=execution.queue_timeout,
+    )
 
 
 def read_execution(execution: Execution) -> Reading:

@@ -22,7 +22,7 @@ from launcher.configuration.model import Task as TaskConfig
 from launcher.jobs import RESULTS, Deployment, JobPlan, Mount, Resources, RunPlan, SecretName
 from launcher.plans import asking, deployments, sharding
 from launcher.plans.dependencies import order_problems, resolve_names
-from launcher.plans.execution_settings import read_execution
+from launcher.plans.execution_settings import read_execution, remote_folder, run_of
 from launcher.profiles import key_binding
 from launcher.profiles.key_binding import NO_KEYS, Keys
 
@@ -63,20 +63,7 @@ def plan_run(
         raise InvalidInput("this run can't be planned:", list(dict.fromkeys(planner.problems)))
     if planner.astray:
         raise key_binding.refused(planner.astray)
-    execution = config.execution
-    plan = RunPlan(
-        run_id=run_id,
-        backend=execution.backend,
-        directory=str(directory),
-        remote=planner.remote,
-        jobs=tuple(jobs),
-        settings=planner.settings,
-        parallel=execution.parallel or (len(jobs) if execution.mode == "parallel" else 1),
-        retries=execution.retries,
-        on_failure=execution.on_failure,
-        deadline=execution.deadline,
-        queue_timeout=execution.queue_timeout,
-    )
+    plan = run_of(jobs, config.execution, planner.settings, run_id=run_id, directory=directory)
     return Planned(plan, tuple(dict.fromkeys(planner.warnings)), tuple(planner.code.values()))
 
 
@@ -116,8 +103,7 @@ class _Planner:
     @property
     def remote(self) -> str | None:
         """The run's folder where its jobs run, where that is not this machine's."""
-        root = self.config.execution.remote
-        return f"{root.rstrip('/')}/{self.run_id}" if root else None
+        return remote_folder(self.run_id, self.config.execution)
 
     def jobs(self) -> list[JobPlan]:
         if self.backend not in MODULES:

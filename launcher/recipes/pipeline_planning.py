@@ -12,12 +12,12 @@ from catalog.nearest import did_you_mean
 from launcher.code.packaging import CodeTree
 from launcher.configuration.model import Execution
 from launcher.jobs import JobPlan, RunPlan
+from launcher.plans.execution_settings import run_folder, run_of
 from launcher.plans.planning import Planned
 from launcher.recipes.pipelines import Pipeline, Step
-from launcher.recipes.planning import run_of
 
 # Settings of a run as a whole: its steps can't differ in them.
-_OF_THE_RUN = ("mode", "parallel", "retries", "on_failure", "deadline")
+_OF_THE_RUN = ("mode", "parallel", "retries", "on_failure", "deadline", "queue_timeout")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -67,7 +67,9 @@ def plan_pipeline(
     for one in planned.values():
         settings |= one.settings
     execution = next(iter(planned.values())).execution
-    run = run_of([one.job for one in planned.values()], execution, settings, run_id=run_id, parent=parent)
+    directory = run_folder(run_id, parent, execution)
+    ordered = [one.job for one in planned.values()]
+    run = run_of(ordered, execution, settings, run_id=run_id, directory=directory)
     jobs = tuple(_linked(run, step, steps, planned) for step in pipeline.steps)
     trees = {tree.digest: tree for one in planned.values() for tree in one.code}
     return Planned(

@@ -14,9 +14,9 @@ from catalog.normal_form import merge
 from catalog.references import ImageRef, Transport
 from launcher.backends.protocol import MODULES
 from launcher.code.packaging import CodeTree
-from launcher.jobs import Deployment, Endpoint, JobPlan, RunPlan
+from launcher.jobs import Deployment, Endpoint, JobPlan
 from launcher.plans import deployments
-from launcher.plans.execution_settings import read_execution, run_folder
+from launcher.plans.execution_settings import read_execution, run_folder, run_of
 from launcher.plans.planning import Planned, folder_name
 from launcher.profiles import key_binding
 from launcher.profiles.key_binding import NO_KEYS, Keys
@@ -29,7 +29,6 @@ from launcher.secrets import SECRET_NAME, Environment
 
 if TYPE_CHECKING:
     from launcher.configuration.compose import Layer
-    from launcher.configuration.model import Execution
     from launcher.profiles.surroundings import Surroundings
 
 # A recipe asks no model by itself.
@@ -71,31 +70,10 @@ def plan_recipe(
     """
     compiled = compile_recipe(spec, config, overrides, around=around, layers=layers, dry_run=dry_run)
     job = plan_job(spec, compiled, code=code_of(spec, code), keys=around.keys, environ=environ, run_id=run_id)
-    plan = run_of([job.plan], compiled.how.execution, job.settings, run_id=run_id, parent=parent)
+    execution = compiled.how.execution
+    directory = run_folder(run_id, parent, execution)
+    plan = run_of([job.plan], execution, job.settings, run_id=run_id, directory=directory)
     return Planned(plan, job.warnings, job.code, compiled.whole)
-
-
-def run_of(
-    jobs: Sequence[JobPlan],
-    execution: Execution,
-    settings: Mapping[str, object],
-    *,
-    run_id: str,
-    parent: Path | None,
-) -> RunPlan:
-    root = execution.remote
-    return RunPlan(
-        run_id=run_id,
-        backend=execution.backend,
-        directory=str(run_folder(run_id, parent, execution)),
-        remote=f"{root.rstrip('/')}/{run_id}" if root else None,
-        jobs=tuple(jobs),
-        settings=settings,
-        parallel=execution.parallel or (len(jobs) if execution.mode == "parallel" else 1),
-        retries=execution.retries,
-        on_failure=execution.on_failure,
-        deadline=execution.deadline,
-    )
 
 
 def plan_job(

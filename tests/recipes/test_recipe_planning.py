@@ -405,6 +405,13 @@ def test_a_run_lies_where_its_configuration_says(recipe: Write, project: Path) -
     assert (plan.directory, plan.remote) == (str(project / "there" / "r"), None)
 
 
+def test_what_holds_for_a_run_of_tasks_holds_for_one_of_recipes(recipe: Write) -> None:
+    recipe("recipe", "[tool.runspec]", "[tool.runspec.run]", "launch = 'python'")
+    wanted = {"parallel": 3, "retries": 2, "on_failure": "stop-all", "deadline": 60.0, "queue_timeout": 9.0}
+    plan = planned("recipe.py", *(f"execution.{name}={value}" for name, value in wanted.items())).plan
+    assert {name: getattr(plan, name) for name in wanted} == wanted
+
+
 def test_settings_of_weights_and_biases_reach_recipes(
     recipe: Write, profiles: Callable[[str], object]
 ) -> None:
