@@ -2,50 +2,20 @@
 
 from __future__ import annotations
 
-import json
-import signal
 from pathlib import Path
 
 import pytest
 
-from launched import RESULTS, Place, python, supervise, until
+from killed_launcher import launch_until_killed
+from launched import RESULTS, Place, supervise, until
 from launcher.backends import processes
 from launcher.jobs import RunPlan, State
-from launcher.plans.plan_files import plan_to_data
 from launcher.runs import handle as run_handle
 from launcher.runs.database import Database
 from launcher.runs.supervisor import request_stop
 from services.engine import Engine
 
 COUNT = "echo once >>{out}/count; until [ -e {out}/go ]; do sleep 0.1; done; " + RESULTS
-# Kills its own process before or after the function that it is told.
-LAUNCHER = """
-import importlib, json, os, signal, sys
-from pathlib import Path
-from launcher.runs import handle
-from launcher.runs.database import Database
-from launcher.plans.plan_files import plan_from_data
-from launcher.runs.watching import until_finished
-
-state, plan, module, name, when = sys.argv[1:]
-*outer, last = name.split(".")
-owner = importlib.import_module(module)
-for part in outer:
-    owner = getattr(owner, part)
-real = getattr(owner, last)
-
-def fatal(*args, **given):
-    if when == "after":
-        real(*args, **given)
-    os.kill(os.getpid(), signal.SIGKILL)
-
-setattr(owner, last, fatal)
-run = plan_from_data(json.loads(Path(plan).read_text()))
-database = Database(Path(state))
-database.record(run)
-handle.write(database, run)
-until_finished(database, run.run_id, {})
-"""
 STEPS = {
     "before-record": ("launcher.runs.database", "Database.record", "before"),
     "after-record": ("launcher.runs.handle", "write", "before"),
@@ -63,14 +33,9 @@ STEPS = {
 
 
 def killed_at(near: Place, step: str, run: RunPlan, folder: Path, database: Database) -> None:
-    plan = folder / "plan.json"
-    plan.write_text(json.dumps(plan_to_data(run)))
     chosen = STEPS[step]
     module, name, when = chosen[near.name] if isinstance(chosen, dict) else chosen
-    module = module.format(near.name)
-    launcher = python(LAUNCHER, str(database.path), str(plan), module, name, when)
-    _, err = launcher.communicate(timeout=60)
-    assert launcher.returncode == -signal.SIGKILL, err
+    launch_until_killed((module.format(near.name), name, when), run, folder, database)
 
 
 def nothing_is_left(run: RunPlan, request: pytest.FixtureRequest) -> None:

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import json
-import signal
 from pathlib import Path
 
 import pytest
 
-from launched import RESULTS, Place, here, python, supervise, there
+from killed_launcher import launch_until_killed
+from launched import RESULTS, Place, here, supervise, there
 from launcher.jobs import RunPlan, State
-from launcher.plans.plan_files import plan_to_data
 from launcher.runs import handle as run_handle
 from launcher.runs.database import Database
 from launcher.runs.supervisor import request_stop
@@ -18,29 +16,6 @@ from lepton_place import lepton_place
 from services.lepton import Lepton
 
 COUNT = "echo once >>{out}/count; until [ -e {out}/go ]; do sleep 0.1; done; " + RESULTS
-LAUNCHER = """
-import importlib, json, os, signal, sys
-from pathlib import Path
-from launcher.runs.database import Database
-from launcher.plans.plan_files import plan_from_data
-from launcher.runs.watching import until_finished
-
-state, plan, module, name, when = sys.argv[1:]
-*outer, last = name.split(".")
-owner = importlib.import_module(module)
-for part in outer:
-    owner = getattr(owner, part)
-real = getattr(owner, last)
-
-def fatal(*args, **given):
-    if when == "after":
-        real(*args, **given)
-    os.kill(os.getpid(), signal.SIGKILL)
-
-setattr(owner, last, fatal)
-run = plan_from_data(json.loads(Path(plan).read_text()))
-until_finished(Database(Path(state)), run.run_id, {})
-"""
 STEPS = {
     "staged": ("launcher.backends.lepton_api", "Lepton.create_job", "before"),
     "created": ("launcher.backends.lepton_api", "Lepton.create_job", "after"),
@@ -57,13 +32,7 @@ def place(request: pytest.FixtureRequest, lepton: Lepton) -> Place:
 
 
 def killed_at(step: str, run: RunPlan, folder: Path, database: Database) -> None:
-    database.record(run)
-    run_handle.write(database, run)
-    plan = folder / "plan.json"
-    plan.write_text(json.dumps(plan_to_data(run)))
-    launcher = python(LAUNCHER, str(database.path), str(plan), *STEPS[step])
-    _, err = launcher.communicate(timeout=60)
-    assert launcher.returncode == -signal.SIGKILL, err
+    launch_until_killed(STEPS[step], run, folder, database)
 
 
 def go(run: RunPlan) -> None:
