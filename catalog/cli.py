@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import click
 
 from catalog import __version__
-from catalog.errors import EvaldockError, Refused
+from catalog.errors import EvaldockError, refusal
 
 
 @dataclass(frozen=True, slots=True)
@@ -193,9 +193,9 @@ def main() -> None:
         sys.stderr.close()
         sys.exit(0)
     except OSError as error:
-        # No permission, no space, a read-only disk: the file and the reason are all there is to say.
-        _say(f"{f'{error.filename}: ' if error.filename else ''}{error.strerror or error}")
-        sys.exit(Refused.exit_code)
+        refused = refusal(error)
+        _say(str(refused))
+        sys.exit(refused.exit_code)
 
 
 def _say(message: str) -> None:

@@ -66,3 +66,8 @@ class Refused(EvaldockError):
     """Something possible that must not be done: a limit passed, a checksum wrong, access denied."""
 
     exit_code = 5
+
+
+def refusal(error: OSError) -> Refused:
+    """No permission, no space, a read-only disk: the file and the reason are all there is to say."""
+    return Refused(f"{f'{error.filename}: ' if error.filename else ''}{error.strerror or error}")

@@ -169,12 +169,8 @@ def main(what: str) -> int:
     workflow = Workflow({TOKEN: "", **os.environ})
     try:
         return {"check": check, "site": site, "refresh": refresh}[what](workflow)
-    except EvaldockError as error:
-        workflow.error(str(error))
-        return error.exit_code
-    except OSError as error:
-        workflow.error(f"{f'{error.filename}: ' if error.filename else ''}{error.strerror or error}")
-        return 5
+    except (EvaldockError, OSError) as error:
+        return workflow.failed(error)
     except KeyboardInterrupt:
         return 130
 

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from catalog import store
-from catalog.errors import EvaldockError, NotFound
+from catalog.errors import EvaldockError, NotFound, refusal
 from catalog.github.branches import with_token
 from catalog.github.workflow_commands import annotation
 
@@ -104,6 +104,12 @@ class Workflow:
 
     def error(self, message: str, *, title: str = "evaldock") -> None:
         say(annotation("error", message, title=title))
+
+    def failed(self, error: EvaldockError | OSError) -> int:
+        """What ended the step, as an annotation; the exit code that it has on the command line."""
+        told = refusal(error) if isinstance(error, OSError) else error
+        self.error(str(told))
+        return told.exit_code
 
     def warning(self, message: str, *, title: str = "evaldock") -> None:
         say(annotation("warning", message, title=title))

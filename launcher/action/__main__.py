@@ -29,12 +29,8 @@ def main(what: str) -> int:
         environ, token = credentials.hand_over(os.environ, folder)
         workflow = Workflow(environ)
         return _go(what, workflow, folder, token)
-    except EvaldockError as error:
-        workflow.error(str(error))
-        return error.exit_code
-    except OSError as error:
-        workflow.error(f"{f'{error.filename}: ' if error.filename else ''}{error.strerror or error}")
-        return 5
+    except (EvaldockError, OSError) as error:
+        return workflow.failed(error)
     except KeyboardInterrupt:
         workflow.warning("interrupted; what has been started is cancelled next")
         return INTERRUPTED
