@@ -226,13 +226,13 @@ def _status(lepton: Lepton, handle: JobHandle, listed: Sequence[Mapping[str, Any
         return JobStatus(state=state, reason=reason, native=native, seen=seen)
     ended, last = _end(lepton, handle, str(job["metadata"]["id"]) if job else None)
     if ended is not None and ended.attempt == handle.attempt:
-        return _ended(ended.exit_code, ended.reason, native, seen)
+        return ended.status(native, seen)
     if state is State.SUCCEEDED:
         return JobStatus(state=state, exit_code=0, native=native, seen=seen)
     if state is State.LOST:
         reason = "Lepton knows it no more, and it left no exit.json"
     else:
-        reason = "stopped on request" if state is State.CANCELLED else f"Lepton says {native}{last}"
+        reason = files.STOPPED if state is State.CANCELLED else f"Lepton says {native}{last}"
     return JobStatus(state=state, reason=reason, native=native, seen=seen)
 
 
@@ -246,11 +246,3 @@ def _end(lepton: Lepton, handle: JobHandle, native: str | None) -> tuple[files.E
         return None, ""
     last = received.log.decode("utf-8", "replace").strip().splitlines()[-5:] or lepton.job_events(native)[-3:]
     return received.exit, f"; last: {' / '.join(last)}" if last else ""
-
-
-def _ended(code: int, reason: str | None, native: str, seen: float) -> JobStatus:
-    if code == 0:
-        state = State.SUCCEEDED
-    else:
-        state = State.CANCELLED if reason == "stopped on request" else State.FAILED
-    return JobStatus(state=state, reason=reason, exit_code=code, native=native, seen=seen)

@@ -179,13 +179,7 @@ def _status(handle: JobHandle) -> JobStatus:
             return JobStatus(state=State.RUNNING, reason="preparing", native="alive", seen=seen)
         return JobStatus(state=State.RUNNING, native="alive", seen=seen)
     if ended is not None and ended.attempt == handle.attempt:
-        if ended.exit_code == 0:
-            state = State.SUCCEEDED
-        else:
-            state = State.CANCELLED if ended.reason == "stopped on request" else State.FAILED
-        return JobStatus(
-            state=state, reason=ended.reason, exit_code=ended.exit_code, native="ended", seen=seen
-        )
+        return ended.status("ended", seen)
     if not _here(native):
         reason = f"it runs on {native.rpartition(':')[2]}, which only that machine can tell of"
         return JobStatus(state=State.UNKNOWN, reason=reason, native="elsewhere", seen=seen)

@@ -63,7 +63,7 @@ def judge(cluster: Cluster, handle: JobHandle, job: Mapping[str, Any] | None, at
         return _going_on(handle, job, seen)
     ended = _own_word(cluster, handle, job)
     if ended is not None:
-        return _ended(ended, seen)
+        return ended.status(seen.native, seen.at)
     if _still_ending(handle, at):
         return seen.status(State.RUNNING, "Ray has let go of it; its node is still ending it")
     if job is None:
@@ -103,13 +103,6 @@ def _own_word(cluster: Cluster, handle: JobHandle, job: Mapping[str, Any] | None
     return ended if ended is not None and ended.attempt == handle.attempt else None
 
 
-def _ended(ended: files.Exit, seen: _Seen) -> JobStatus:
-    if ended.exit_code == 0:
-        return seen.status(State.SUCCEEDED, ended.reason, 0)
-    state = State.CANCELLED if ended.reason == "stopped on request" else State.FAILED
-    return seen.status(state, ended.reason, ended.exit_code)
-
-
 def _still_ending(handle: JobHandle, at: float) -> bool:
     """A job that had begun on shared storage has a while to leave its exit.json after Ray has let go of it,
     and as long as its node looks after it. The moment is kept beside it, for whoever asks next."""
@@ -139,11 +132,11 @@ def _without_a_word(job: Mapping[str, Any], seen: _Seen) -> JobStatus:
     message, kind = str(job.get("message") or ""), str(job.get("error_type") or "")
     code = job.get("driver_exit_code")
     if "killed by `ray.kill`" in message:
-        return seen.status(State.CANCELLED, "stopped on request")
+        return seen.status(State.CANCELLED, files.STOPPED)
     if seen.native == "SUCCEEDED":
         return seen.status(State.SUCCEEDED, exit_code=0)
     if seen.native == "STOPPED":
-        return seen.status(State.CANCELLED, "stopped on request")
+        return seen.status(State.CANCELLED, files.STOPPED)
     if kind in ERRORS:
         first = next((line.strip() for line in message.splitlines() if line.strip()), "")
         return seen.status(State.FAILED, f"{ERRORS[kind]}: {first}"[:_REASON])

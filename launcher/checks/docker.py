@@ -10,7 +10,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from catalog.errors import EvaldockError
-from launcher.backends import docker as backend
+from launcher.backends import docker_engine
 from launcher.checks.answers import Check, Subject, fail, failed, ok, warn
 
 # Engine API 1.41 came with Docker 20.10; Podman answers with its own.
@@ -19,7 +19,7 @@ OLDEST = (1, 40)
 
 def checks(subject: Subject) -> Iterator[Check]:
     try:
-        with backend.engine() as client:
+        with docker_engine.engine() as client:
             yield _version(client)
             yield _gpus(client, subject)
             yield from _network(subject)
@@ -41,7 +41,7 @@ def _version(client: Any) -> Check:
 
 
 def _address() -> str:
-    return os.environ.get("DOCKER_HOST") or f"unix://{backend.DEFAULT_SOCKET}"
+    return os.environ.get("DOCKER_HOST") or f"unix://{docker_engine.DEFAULT_SOCKET}"
 
 
 def _gpus(client: Any, subject: Subject) -> Check:
@@ -80,7 +80,7 @@ def _runs(client: Any) -> Iterator[Check]:
         return
     with tempfile.TemporaryDirectory(prefix="evaldock-doctor-") as place:
         Path(place, "seen").touch()
-        code, trouble = backend.try_image(client, image, Path(place))
+        code, trouble = docker_engine.try_image(client, image, Path(place))
     if code == 0:
         yield ok("containers", f"{_named(image)} runs, and sees this machine's folders")
     elif code == 9:

@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from launcher.jobs import JobPlan
+from launcher.jobs import JobPlan, JobStatus, State
 from launcher.runs.locking import locked
 
 HANDLE = "run.json"
@@ -39,6 +39,8 @@ ATTEMPTS = "attempts"
 # Below the run's folder: archives of shipped code, `<sha256>.tar.gz`, and what was unpacked from them.
 CODE = "code"
 MAX_STATE_BYTES = 1 << 20
+# The reason that every job's script gives where it was asked to stop.
+STOPPED = "stopped on request"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -51,6 +53,14 @@ class Exit:
     started: str | None = None
     ended: str | None = None
     attempt: int = 1
+
+    def status(self, native: str, seen: float) -> JobStatus:
+        """The job's, as it ended by its own word. `native` and `seen` are as in JobStatus."""
+        if self.exit_code == 0:
+            state = State.SUCCEEDED
+        else:
+            state = State.CANCELLED if self.reason == STOPPED else State.FAILED
+        return JobStatus(state=state, reason=self.reason, exit_code=self.exit_code, native=native, seen=seen)
 
 
 def timestamp(seconds: float | None = None) -> str:

@@ -23,7 +23,7 @@ STEPS = {
     "staged": ("launcher.runs.run_directory", "write_secrets", "after"),
     "handing-over": {
         "process": ("launcher.backends.process", "select.select", "before"),
-        "docker": ("launcher.backends.docker", "_created", "after"),
+        "docker": ("launcher.backends.docker_engine", "created", "after"),
     },
     "before-noting": ("launcher.runs.database", "Database.submitted", "before"),
     "running": ("launcher.runs.watching", "time.sleep", "before"),
