@@ -1,7 +1,7 @@
 """The execution database: what was planned, what was submitted, what became of it.
 
-SQLite in WAL mode on a local disk, for several processes at once. It is an index: the run's handle
-(`run.json`) and the jobs' folders hold enough to make it again (`evaldock adopt`).
+It is an index: the run's handle (`run.json`) and the jobs' folders hold enough to make it again
+(`evaldock adopt`).
 """
 
 from __future__ import annotations
@@ -10,61 +10,15 @@ import json
 import os
 import sqlite3
 import time
-from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterable, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 
-from catalog.errors import NotFound, Refused, UsageError
+from catalog.errors import NotFound, UsageError
 from launcher.jobs import JobHandle, JobStatus, RunPlan, State
 from launcher.plans.plan_files import plan_from_data, plan_to_data
-
-MIGRATIONS = (
-    """
-    CREATE TABLE runs (
-        run_id TEXT PRIMARY KEY,
-        backend TEXT NOT NULL,
-        directory TEXT NOT NULL,
-        plan TEXT NOT NULL,
-        created REAL NOT NULL,
-        cancelled REAL
-    ) STRICT;
-    CREATE TABLE jobs (
-        key TEXT PRIMARY KEY,
-        run_id TEXT NOT NULL REFERENCES runs ON DELETE CASCADE,
-        position INTEGER NOT NULL,
-        task TEXT NOT NULL,
-        model TEXT NOT NULL,
-        state TEXT NOT NULL,
-        reason TEXT,
-        exit_code INTEGER,
-        native TEXT,
-        attempt INTEGER NOT NULL DEFAULT 1,
-        native_id TEXT,
-        folder TEXT,
-        submitted REAL,
-        stopping REAL,
-        stop_reason TEXT,
-        ended REAL,
-        collected REAL,
-        seen REAL,
-        not_before REAL
-    ) STRICT;
-    CREATE INDEX jobs_of_run ON jobs (run_id, position);
-    CREATE INDEX jobs_open ON jobs (state) WHERE ended IS NULL;
-    CREATE INDEX runs_by_time ON runs (created);
-    """,
-    """
-    ALTER TABLE jobs ADD COLUMN submitting REAL;
-    """,
-    """
-    ALTER TABLE jobs ADD COLUMN running REAL;
-    ALTER TABLE jobs ADD COLUMN unheard REAL;
-    """,
-)
-
-MOUNTS = Path("/proc/self/mounts")
-_NETWORK_NAMES = {"nfs", "nfs4", "cifs", "smb3", "smbfs", "afs", "ceph", "lustre", "gpfs", "beegfs", "9p"}
+from launcher.runs import database_file
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -131,63 +85,17 @@ def default_path() -> Path:
 
 
 class Database:
-    """One connection. Raises Refused where the file lies on a network file system: SQLite's WAL needs memory
-    that its readers share."""
+    """One connection to the file at `path`; errors are those of `database_file.opened`."""
 
     def __init__(self, path: Path | None = None) -> None:
         self.path = path or default_path()
-        self.path.parent.mkdir(parents=True, exist_ok=True)
-        _refuse_network(self.path.parent)
-        self._connection = sqlite3.connect(self.path, timeout=60, isolation_level=None)
-        self._connection.row_factory = sqlite3.Row
-        self._use_wal()
-        self._connection.execute("PRAGMA synchronous = FULL")
-        self._connection.execute("PRAGMA foreign_keys = ON")
-        self._migrate()
+        self._connection = database_file.opened(self.path)
 
     def close(self) -> None:
         self._connection.close()
 
-    @contextmanager
-    def transaction(self) -> Iterator[sqlite3.Connection]:
-        """Holds the write lock from its start, so that what was read in it still holds when it writes."""
-        self._connection.execute("BEGIN IMMEDIATE")
-        try:
-            yield self._connection
-        except BaseException:
-            self._connection.execute("ROLLBACK")
-            raise
-        self._connection.execute("COMMIT")
-
-    def _use_wal(self) -> None:
-        """The change needs the file for itself for a moment, and SQLite doesn't wait for that."""
-        deadline = time.monotonic() + 60
-        while True:
-            try:
-                self._connection.execute("PRAGMA journal_mode = WAL")
-            except sqlite3.OperationalError:
-                if time.monotonic() > deadline:
-                    raise
-                time.sleep(0.02)
-            else:
-                return
-
-    def _migrate(self) -> None:
-        if self._version() > len(MIGRATIONS):
-            raise Refused(
-                "made by a newer evaldock",
-                place=str(self.path),
-                hint="upgrade, or point EVALDOCK_STATE elsewhere",
-            )
-        if self._version() < len(MIGRATIONS):
-            with self.transaction() as connection:
-                for number, statements in enumerate(MIGRATIONS[self._version() :], self._version() + 1):
-                    for statement in filter(str.strip, statements.split(";")):
-                        connection.execute(statement)
-                    connection.execute(f"PRAGMA user_version = {number}")
-
-    def _version(self) -> int:
-        return int(self._connection.execute("PRAGMA user_version").fetchone()[0])
+    def transaction(self) -> AbstractContextManager[sqlite3.Connection]:
+        return database_file.transaction(self._connection)
 
     def record(self, plan: RunPlan, *, created: float | None = None) -> None:
         """The intent, before anything is submitted. A run that is recorded already stays as it is."""
@@ -374,30 +282,3 @@ class Database:
 def _job(row: sqlite3.Row) -> JobRow:
     values = dict(row)
     return JobRow(**{**values, "state": State(values["state"])})
-
-
-def _refuse_network(folder: Path) -> None:
-    name = _file_system(folder)
-    if name in _NETWORK_NAMES or (name.startswith("fuse.") and name != "fuse.fuse-overlayfs"):
-        raise Refused(
-            f"the database can't lie on a network file system ({name})",
-            place=str(folder),
-            hint="point EVALDOCK_STATE at a folder on a local disk; run directories may stay where they are",
-        )
-
-
-def _file_system(folder: Path) -> str:
-    """The type of the mount that holds `folder`; '' where nobody knows."""
-    try:
-        lines = MOUNTS.read_text().splitlines()
-    except OSError:
-        return ""
-    where = str(folder.resolve())
-    best, kind = "", ""
-    for line in lines:
-        _, mount, name, *_ = line.split(" ")
-        mount = mount.replace("\\040", " ")
-        inside = where == mount or where.startswith(mount.rstrip("/") + "/")
-        if inside and len(mount) >= len(best):
-            best, kind = mount, name
-    return kind

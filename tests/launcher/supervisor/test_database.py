@@ -10,8 +10,9 @@ import pytest
 from catalog.errors import NotFound, Refused, UsageError
 from launched import Place, python, said
 from launcher.jobs import JobHandle, State
-from launcher.runs import database as module
-from launcher.runs.database import MIGRATIONS, Database
+from launcher.runs import database_file
+from launcher.runs.database import Database
+from launcher.runs.database_file import MIGRATIONS
 
 OPEN = """
 import sys
@@ -75,7 +76,7 @@ def test_a_network_file_system_is_refused(kind: str, tmp_path: Path, monkeypatch
     inner = tmp_path / "far away" / "state"
     name = str(tmp_path / "far away").replace(" ", "\\040")
     mounts.write_text(f"/dev/sda / ext4 rw 0 0\nserver:/x {name} {kind} rw 0 0\n")
-    monkeypatch.setattr(module, "MOUNTS", mounts)
+    monkeypatch.setattr(database_file, "MOUNTS", mounts)
     with pytest.raises(Refused, match="can't lie on a network file system") as caught:
         Database(inner / "runs.db")
     assert kind in caught.value.message
