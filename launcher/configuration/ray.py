@@ -89,10 +89,10 @@ class RayExecution(Execution):
 
     def check(self, jobs: Sequence[JobPlan]) -> tuple[list[str], list[str]]:
         problems, warnings = self._secrets(jobs)
-        if self.contained and any(job.resources.gpus or job.resources.gpu_ids for job in jobs):
+        if self.container_runtime in ("docker", "podman") and any(job.resources.gpu_ids for job in jobs):
             warnings.append(
-                f"{self.container_runtime} doesn't know which GPUs Ray has reserved for a job: with several "
-                "jobs on a node they may meet"
+                "a container gets the GPUs that the configuration names, whichever Ray reserves for its job: "
+                "with several jobs on a node they may meet; with a number of them it gets the reserved ones"
             )
         return problems, warnings
 

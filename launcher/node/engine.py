@@ -12,6 +12,7 @@ from catalog.errors import Refused
 from launcher.backends import docker_arguments
 from launcher.backends.docker_arguments import SERVER_FOLDER, SERVER_MOUNT
 from launcher.jobs import JobPlan, Mount, RunPlan
+from launcher.node import gpus
 from launcher.node.text import Piece, fill, give, quoted, there, with_code_below
 from launcher.runs import run_directory as files
 
@@ -47,7 +48,10 @@ _OPTIONS = MappingProxyType(
 _ENGINE = r"""
 engine=@engine@ name=@name@ server_name=@name@-server
 ask() { "$engine" kill --signal "$1" "$name" >/dev/null 2>&1; }
-clear() { "$engine" rm --force --volumes "$name" "$server_name" >/dev/null 2>&1; }
+# One by one: of several names podman leaves those be that stand behind an unknown one.
+clear() {
+  for each in "$name" "$server_name"; do "$engine" rm --force --volumes "$each" >/dev/null 2>&1; done
+}
 present() {
   "$engine" image inspect "$1" >/dev/null 2>&1 && return
   say "pulling $1"
@@ -60,6 +64,7 @@ prepare() {
   present @image@
 @give@
 }
+@grant@
 launch() {
   run "$engine" create @arguments@ || fail "the container can't be created: $(last)"
   job=container
@@ -74,11 +79,18 @@ launch() {
   read -r code <.code || code=70
   rm -f .code
   [ "$("$engine" inspect --format '{{.State.OOMKilled}}' "$name" 2>/dev/null)" != true ] || memory=out
+@memory@
 }
 running() { [ "$("$engine" inspect --format '{{.State.Running}}' "$1" 2>/dev/null)" = true ]; }
 @serve@
 server_end() { echo "before the evaluation"; }
 server_tail() { "$engine" logs --tail 20 "$server_name" 2>&1; }
+"""
+
+# conmon up to 2.1 notes in the folder that it is started in what podman looks for elsewhere.
+_PODMAN_MEMORY = r"""
+  [ "$code" != 137 ] || [ ! -f oom ] || memory=out
+  rm -f oom
 """
 
 _SERVE_ENGINE = r"""
@@ -121,6 +133,9 @@ def engine(program: str) -> Piece:
         given = docker_arguments.container(lying, job, attempt)
         given = {**given, "mounts": with_code_below(root, job, given["mounts"])}
         platform = given.get("platform")
+        words = quoted([*_options(given), str(job.image), *given["command"]])
+        arguments = gpus.words(given, program) + words
+        serve = _serve_engine(lying, job, attempt, program) if job.deployment else ""
         return fill(
             _ENGINE,
             engine=program,
@@ -128,8 +143,10 @@ def engine(program: str) -> Piece:
             platform=f"--platform {shlex.quote(platform)} " if platform else "",
             image=shlex.quote(str(job.image)),
             give=give(job),
-            arguments=quoted([*_options(given, program), str(job.image), *given["command"]]),
-            serve=_serve_engine(lying, job, attempt, program) if job.deployment else "",
+            grant=gpus.granting(run, program) if "$(granted " in arguments + serve else "",
+            arguments=arguments,
+            memory=_PODMAN_MEMORY if program == "podman" else "",
+            serve=serve,
         )
 
     return piece
@@ -157,12 +174,12 @@ def _serve_engine(run: RunPlan, job: JobPlan, attempt: int, program: str) -> str
         _SERVE_ENGINE,
         image=shlex.quote(image),
         words=words,
-        arguments=quoted([*_options(given, program), image, *rest, *command]),
+        arguments=gpus.words(given, program) + quoted([*_options(given), image, *rest, *command]),
         server_log=files.DEPLOYMENT_LOG,
     )
 
 
-def _options(given: Mapping[str, Any], program: str) -> list[str]:
+def _options(given: Mapping[str, Any]) -> list[str]:
     """The engine's API arguments as options of `create`."""
     words = [f"--name={given['name']}"]
     words += [f"--label={key}={value}" for key, value in given["labels"].items()]
@@ -172,8 +189,6 @@ def _options(given: Mapping[str, Any], program: str) -> list[str]:
             words.append(f"--{option}={str(each).lower() if isinstance(each, bool) else each}")
     if "nano_cpus" in given:
         words.append(f"--cpus={given['nano_cpus'] / 1e9:g}")
-    for request in given.get("device_requests", ()):
-        words += _gpus(request, program)
     for limit in given.get("ulimits", ()):
         words.append(f"--ulimit={limit['name']}={limit['soft']}:{limit['hard']}")
     words += [
@@ -185,16 +200,6 @@ def _options(given: Mapping[str, Any], program: str) -> list[str]:
     if given.get("entrypoint"):
         words.append(f"--entrypoint={given['entrypoint'][0]}")
     return words
-
-
-def _gpus(request: Mapping[str, Any], program: str) -> list[str]:
-    ids, count = request.get("device_ids"), request.get("count")
-    if program == "podman":
-        devices = ids or (["all"] if count == -1 else [str(number) for number in range(count or 0)])
-        return [f"--device=nvidia.com/gpu={device}" for device in devices]
-    if ids:
-        return [f'--gpus="device={",".join(ids)}"']
-    return [f"--gpus={'all' if count == -1 else count}"]
 
 
 def _mount(mount: Mapping[str, Any]) -> str:

@@ -197,16 +197,17 @@ def test_options_of_a_container_are_those_of_the_engines_api(node: Any) -> None:
         kind: node_script(replace(one.run, settings=settings), job, 2, runtime=kind, root="/r")
         for kind in ("docker", "podman")
     }
-    given = {kind: re.search(r"create (--name.*) \|\|", text) for kind, text in words.items()}
+    given = {kind: re.search(r"create (.*) \|\|", text) for kind, text in words.items()}
     assert given["docker"] is not None
     assert given["podman"] is not None
     folder = one.folder
     key = one.job.key
     assert given["docker"][1] == (
+        "'--gpus=\"device=0,2\"' "
         f"--name=evaldock-{key}-2 --label=evaldock.key={key} --label=evaldock.attempt=2 "
         f"--label=evaldock.role=job --label=evaldock.run={one.run.run_id} --memory=1048576 --network=host "
         "--cap-add=SYS_PTRACE --init=true --platform=linux/amd64 --shm-size=4096 --user=7:8 --cpus=0.5 "
-        "'--gpus=\"device=0,2\"' --ulimit=nofile=77:88 --tmpfs=/scratch:size=1m '--env=FLAG=two words' "
+        "--ulimit=nofile=77:88 --tmpfs=/scratch:size=1m '--env=FLAG=two words' "
         f"--mount=type=bind,source={folder},target=/job "
         f"--mount=type=bind,source={folder}/artifacts,target=/results "
         '\'--mount=type=bind,"source=/a,b""c",target=/d\' --entrypoint=/bin/sh '

@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 
 from launched import RESULTS, until, wait_for
-from launcher.jobs import Deployment, SecretName
+from launcher.jobs import Deployment, Resources, SecretName
 from launcher.node.node_script import node_script
 from on_node import clean, left_running
 
@@ -137,13 +137,13 @@ def test_a_disk_that_is_full_already_says_so_by_its_exit_code(node: Any, small_d
     until(lambda: not left_running(one.job.key), "nothing of it runs", patience=20)
 
 
-@pytest.mark.parametrize("kind", ["none", "docker", "pyxis", "apptainer"])
+@pytest.mark.parametrize("kind", ["none", "docker", "podman", "pyxis", "apptainer"])
 @pytest.mark.parametrize("runtime", ["none"], indirect=True)
 def test_the_text_is_what_it_was(node: Any, kind: str, tmp_path: Path) -> None:
     image = "registry.example/evals/shell@sha256:" + "1" * 64
     server = Deployment(type="generic", image=image, command=("serve", "--port", "{port}"), port=8000)
     one = node("true", image=image, deployment=server, packages=("pkg==1",), code="2" * 64)
-    job = replace(one.job, key="0123456789abcdef-000", run_id="0123456789abcdef")
+    job = replace(one.job, key="0123456789abcdef-000", run_id="0123456789abcdef", resources=Resources(gpus=2))
     run = replace(one.run, run_id="0123456789abcdef", remote="/shared/0123456789abcdef", jobs=(job,))
     text = node_script(run, job, 2, runtime=kind, root="/shared")
     program = resources.files("launcher.node").joinpath("environment.py").read_text()
@@ -155,6 +155,6 @@ def test_the_text_is_what_it_was(node: Any, kind: str, tmp_path: Path) -> None:
 
 def test_each_shell_understands_every_text(shell: list[str]) -> None:
     texts = sorted(GOLDENS.glob("*.sh"))
-    assert len(texts) == 4
+    assert len(texts) == 5
     for text in texts:
         subprocess.run([*shell, "-n", str(text)], check=True)

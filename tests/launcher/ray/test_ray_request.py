@@ -219,11 +219,12 @@ def test_gpus_are_counted() -> None:
 def test_what_ray_does_not_do_for_a_job() -> None:
     run = planned({})
     settings = RayExecution(dashboard_url=URL, container_runtime="docker")
-    assert settings.check(changed(run, resources=Resources(gpus=1)).jobs) == (
+    assert settings.check(changed(run, resources=Resources(gpus=1)).jobs) == ([], [])
+    assert settings.check(changed(run, resources=Resources(gpu_ids=("0",))).jobs) == (
         [],
         [
-            "docker doesn't know which GPUs Ray has reserved for a job: with several jobs on a node they may "
-            "meet"
+            "a container gets the GPUs that the configuration names, whichever Ray reserves for its job: with "
+            "several jobs on a node they may meet; with a number of them it gets the reserved ones"
         ],
     )
     assert settings.check(run.jobs) == ([], [])

@@ -96,7 +96,7 @@ launch() {
   job=starting
   (
     environment
-    exec setsid apptainer exec --pid --no-home --writable-tmpfs --bind /shared/0123456789abcdef/jobs/000-t0:/job --bind /shared/0123456789abcdef/jobs/000-t0/artifacts:/results --bind /shared/.evaldock/code/2222222222222222222222222222222222222222222222222222222222222222:/code:ro --pwd /job docker://registry.example/evals/shell@sha256:1111111111111111111111111111111111111111111111111111111111111111 sh /job/run.sh
+    exec setsid apptainer exec --pid --no-home --writable-tmpfs --nv --bind /shared/0123456789abcdef/jobs/000-t0:/job --bind /shared/0123456789abcdef/jobs/000-t0/artifacts:/results --bind /shared/.evaldock/code/2222222222222222222222222222222222222222222222222222222222222222:/code:ro --pwd /job docker://registry.example/evals/shell@sha256:1111111111111111111111111111111111111111111111111111111111111111 sh /job/run.sh
   ) </dev/null >>logs/node.log 2>&1 &
   job=$!
   [ -z "$late" ] || ask TERM

@@ -73,7 +73,10 @@ kill_marked() {
 forget() { rm -f .secrets server/.secrets nodes/*/.secrets .reserve .full .code .stage.* environment; }
 engine=docker name=evaldock-0123456789abcdef-000-2 server_name=evaldock-0123456789abcdef-000-2-server
 ask() { "$engine" kill --signal "$1" "$name" >/dev/null 2>&1; }
-clear() { "$engine" rm --force --volumes "$name" "$server_name" >/dev/null 2>&1; }
+# One by one: of several names podman leaves those be that stand behind an unknown one.
+clear() {
+  for each in "$name" "$server_name"; do "$engine" rm --force --volumes "$each" >/dev/null 2>&1; done
+}
 present() {
   "$engine" image inspect "$1" >/dev/null 2>&1 && return
   say "pulling $1"
@@ -85,8 +88,18 @@ prepare() {
   clear
   present registry.example/evals/shell@sha256:1111111111111111111111111111111111111111111111111111111111111111
 }
+granted() {
+  list=${CUDA_VISIBLE_DEVICES-}
+  case $list in
+  '' | NoDevFiles | *[!0-9A-Za-z,:/-]*) echo "$2" ;;
+  *)
+    list=$(echo "$list" | cut -d , -f "1-$1")
+    echo "\"device=$list\""
+    ;;
+  esac
+}
 launch() {
-  run "$engine" create --name=evaldock-0123456789abcdef-000-2 --label=evaldock.key=0123456789abcdef-000 --label=evaldock.attempt=2 --label=evaldock.role=job --label=evaldock.run=0123456789abcdef --network=container:evaldock-0123456789abcdef-000-2-server --env=EVALDOCK_CODE=/code --mount=type=bind,source=/shared/0123456789abcdef/jobs/000-t0,target=/job --mount=type=bind,source=/shared/0123456789abcdef/jobs/000-t0/artifacts,target=/results --mount=type=bind,source=/shared/.evaldock/code/2222222222222222222222222222222222222222222222222222222222222222,target=/code,readonly --entrypoint=/bin/sh registry.example/evals/shell@sha256:1111111111111111111111111111111111111111111111111111111111111111 /job/run.sh || fail "the container can't be created: $(last)"
+  run "$engine" create "--gpus=$(granted 2 2)" --name=evaldock-0123456789abcdef-000-2 --label=evaldock.key=0123456789abcdef-000 --label=evaldock.attempt=2 --label=evaldock.role=job --label=evaldock.run=0123456789abcdef --network=container:evaldock-0123456789abcdef-000-2-server --env=EVALDOCK_CODE=/code --mount=type=bind,source=/shared/0123456789abcdef/jobs/000-t0,target=/job --mount=type=bind,source=/shared/0123456789abcdef/jobs/000-t0/artifacts,target=/results --mount=type=bind,source=/shared/.evaldock/code/2222222222222222222222222222222222222222222222222222222222222222,target=/code,readonly --entrypoint=/bin/sh registry.example/evals/shell@sha256:1111111111111111111111111111111111111111111111111111111111111111 /job/run.sh || fail "the container can't be created: $(last)"
   job=container
   if ! run "$engine" start "$name"; then
     trouble=$(last) job=
