@@ -13,7 +13,7 @@ from typing import Any
 from catalog import record_files, statistics
 from catalog.errors import UsageError
 from catalog.record_files import Published
-from catalog.records import Metric, Record
+from catalog.records import Metric
 from catalog.statistics import Difference
 
 SampleReader = Callable[[Published], Mapping[str, float]]
@@ -134,11 +134,6 @@ def _difference(
 
 def _belongs(scores: Mapping[str, float], metric: Metric) -> bool:
     return bool(scores) and abs(sum(scores.values()) / len(scores) - metric.value) < 1e-9
-
-
-def is_outdated(record: Record, task_shas: Sequence[str]) -> bool:
-    """Made with another image, command or defaults than the catalog's task has now."""
-    return record.task_sha not in task_shas
 
 
 def verdict(row: Row) -> str:

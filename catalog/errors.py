@@ -26,10 +26,6 @@ class EvaldockError(Exception):
         return f"{place}{self.message}{hint}"
 
 
-class DriftError(EvaldockError):
-    """The catalog and what it was made from no longer agree."""
-
-
 class UsageError(EvaldockError):
     """Arguments or an input file that can't be what was meant."""
 

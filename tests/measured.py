@@ -11,7 +11,6 @@ from catalog.identity import params_sha, task_sha
 from catalog.models import Catalog
 from catalog.records import Metric, Record
 
-BAD_LINK = "javascript:alert(1)"
 HOSTILE = '<script>alert("x")</script>{{ 7*7 }}'
 
 

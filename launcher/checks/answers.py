@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 import tempfile
 from collections.abc import Mapping
@@ -72,7 +71,3 @@ def folder(name: str, path: Path, remedy: str) -> Check:
     if free < LITTLE:
         return warn(name, f"{path}: {free >> 20} MiB are free", "make room, or take another folder")
     return ok(name, f"{path}, {free >> 30} GiB free")
-
-
-def set_here(name: str) -> bool:
-    return bool(os.environ.get(name))

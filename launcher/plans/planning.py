@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -19,7 +19,7 @@ from launcher.code.harness_code import harness_code
 from launcher.code.packaging import CodeTree
 from launcher.configuration.model import ApiEndpoint, RunConfig
 from launcher.configuration.model import Task as TaskConfig
-from launcher.jobs import RESULTS, Deployment, JobPlan, Mount, Resources, RunPlan, SecretName
+from launcher.jobs import RESULTS, Deployment, JobPlan, Mount, Resources, RunPlan
 from launcher.plans import asking, deployments, sharding
 from launcher.plans.dependencies import order_problems, resolve_names
 from launcher.plans.execution_settings import read_execution, remote_folder, run_of
@@ -65,16 +65,6 @@ def plan_run(
         raise key_binding.refused(planner.astray)
     plan = run_of(jobs, config.execution, planner.settings, run_id=run_id, directory=directory)
     return Planned(plan, tuple(dict.fromkeys(planner.warnings)), tuple(planner.code.values()))
-
-
-def secret_names(plan: RunPlan) -> Sequence[SecretName]:
-    """All secrets that submitting this plan needs, each once."""
-    named = {
-        (secret.name, secret.source, secret.where): secret
-        for job in plan.jobs
-        for secret in (*job.secrets, *(job.deployment.secrets if job.deployment else ()))
-    }
-    return tuple(named.values())
 
 
 @dataclass(slots=True)

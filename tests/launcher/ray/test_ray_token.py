@@ -13,8 +13,6 @@ from ray_place import place_on
 from services.fixtures import RAY_TOKEN
 from services.ray_head import RayHead
 
-FORMS = ("variable", "path", "file", "named")
-
 
 @pytest.fixture
 def place(ray_head_with_token: RayHead, tmp_path: Path) -> Place:
