@@ -22,8 +22,8 @@ from services.required import Unavailable
 from services.shared import Shared
 
 PACKAGES = ["slurm-wlm", "slurmdbd", "mariadb-server", "munge"]
-# Of the partitions `high`, `low` and `scavenge` the first takes the node from the others, whose jobs are queued
-# again and cancelled. `fragile` is for tests that kill the node's daemon.
+# Of the partitions `high`, `low` and `scavenge` the first takes the node from the others, whose jobs are
+# queued again and cancelled. `fragile` is for tests that kill the node's daemon.
 NODES = ("n1", "n2", "n3", "n4")
 
 _CONF = """\
