@@ -7,7 +7,7 @@ Waiting, queueing, retries, dependencies, deadlines and the verification of a ca
 from __future__ import annotations
 
 import importlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any, Protocol, cast
@@ -30,6 +30,10 @@ MODULES: Mapping[str, str] = MappingProxyType(
 class NotSent(Unreachable):
     """Submitting ended before anything could have reached the backend: another try is safe, and there is
     nothing to stop."""
+
+
+class NoRoom(NotSent):
+    """The backend takes no more jobs, or not so many at once, until others have ended."""
 
 
 class Backend(Protocol):
@@ -56,6 +60,26 @@ class Backend(Protocol):
     def collect(self, handle: JobHandle, destination: Path) -> Path:
         """Brings the job's directory to `destination`, a folder of this machine (or finds it there already);
         can be repeated."""
+
+
+class TakesMany(Backend, Protocol):
+    """A backend that can be given several jobs of a run in one call."""
+
+    def alike(self, run: RunPlan, job: JobPlan) -> Hashable | None:
+        """Jobs for which this is the same can go together; one for which it is None goes alone. Pure."""
+
+    def submit_together(
+        self,
+        run: RunPlan,
+        jobs: Sequence[JobPlan],
+        attempt: int,
+        secrets: Mapping[str, Mapping[str, str]],
+        after: Sequence[JobHandle] = (),
+        *,
+        at_once: int,
+    ) -> Mapping[str, JobHandle]:
+        """Like `submit`, all or none, `secrets` by the jobs' keys; of those that have started at most so
+        many run `at_once`. Where some stand already, it is only these that are answered with."""
 
 
 def load(name: str) -> Backend:

@@ -10,6 +10,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+from launcher.backends.slurm_names import name_of, numbers
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Row:
@@ -34,12 +36,12 @@ class Folder:
 
 @dataclass(slots=True)
 class Answer:
-    """`rows` by number, `named` by the job's name. `asked` says whether the queue, and `accounted` whether
-    the accounting could be asked; `trouble` is what was said instead."""
+    """`rows` by number, `named` by the job's own name. `asked` says whether the queue, and `accounted`
+    whether the accounting could be asked; `trouble` is what was said instead."""
 
     folders: list[Folder] = field(default_factory=list)
     rows: dict[str, Row] = field(default_factory=dict)
-    named: dict[str, tuple[str, Row]] = field(default_factory=dict)
+    named: dict[str, Row] = field(default_factory=dict)
     asked: bool = False
     accounted: bool = True
     trouble: str = ""
@@ -58,12 +60,11 @@ def read_status(out: bytes) -> Answer:
             _read_folder(answer, exits, word, rest)
         elif word == "queued":
             answer.asked = rest == "0"
-        elif word in ("now", "past") and rest.count("|") >= 4:
-            number, raw, first, second, name = rest.split("|", 4)
-            if word == "now":
-                _add(answer, number, raw, name, Row(state=first, reason=second, queued=True))
-            else:
-                _add(answer, number, raw, name, _past(first, second))
+        elif word in ("now", "past") and rest.count("|") >= 3:
+            said, first, second, name = rest.split("|", 3)
+            row = Row(state=first, reason=second, queued=True) if word == "now" else _past(first, second)
+            for number in numbers(said):
+                _add(answer, number, name, row)
         elif word == "past" and rest.strip():
             answer.accounted, answer.trouble = False, answer.trouble or rest
         elif line.strip():
@@ -73,14 +74,14 @@ def read_status(out: bytes) -> Answer:
     return answer
 
 
-def _add(answer: Answer, number: str, raw: str, name: str, row: Row) -> None:
+def _add(answer: Answer, number: str, name: str, row: Row) -> None:
     known = answer.rows.get(number)
     if known is not None:
         if row.state != known.state:
             return
         row = replace(row, reason=known.reason, queued=known.queued)
-    answer.rows |= {number: row, raw: row}
-    answer.named[name] = (raw, row)
+    answer.rows[number] = row
+    answer.named[name_of(name, number)] = row
 
 
 def _read_folder(answer: Answer, exits: dict[int, str], word: str, rest: str) -> None:

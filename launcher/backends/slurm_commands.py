@@ -10,7 +10,8 @@ import shlex
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from launcher.backends.slurm_script import SUBMISSION, secret_files
+from launcher.backends.slurm_names import Named, whole
+from launcher.backends.slurm_script import SUBMISSION, array_file, secret_files
 from launcher.node.runtimes import fill
 from launcher.runs import run_directory as files
 
@@ -45,41 +46,62 @@ _ENVIRONMENT = (
     ),
 )
 
-# Written to start few programs: they, and not Slurm, would take the time.
+# Written to start few programs: they, and not Slurm, would take the time. What is known already is adopted;
+# the rest of what was asked for waits for another call then.
 _SUBMIT = r"""
-run=@run@ folder=@folder@ name=@name@
+run=@run@ jobs=@jobs@ from=@from@
 @path@
 own=$run/.slurm
-known=$own/$name
 [ -d "$own" ] || mkdir -p "$own" || exit 70
-exec 9>>"$known.lock"
-# Where the file system knows no locks, looking for the job by its name has to do.
+exec 9>>"$own/lock"
+# Where the file system knows no locks, looking for jobs by their names has to do.
 if command -v flock >/dev/null 2>&1; then
-  flock -w 60 9 2>"$known.error" || [ -s "$known.error" ] || { echo "busy"; exit 0; }
+  flock -w 60 9 2>"$own/error" || [ -s "$own/error" ] || { echo "busy"; exit 0; }
 fi
-found() {
-  echo "$1" >"$known.id"
-  echo "id $1"
-  exit 0
+known= sent=
+each() {
+  while read -r name index folder; do "$1"; done <<EVALDOCK-JOBS
+$jobs
+EVALDOCK-JOBS
 }
-if read -r id 2>/dev/null <"$known.id"; then found "$id"; fi
-# An earlier try may have got through without anybody's learning of it.
-if [ -e "$known.sending" ]; then
-  id=$(squeue --noheader --states=all --user="$(id -un)" --name="$name" --format=%A 2>"$known.error") ||
-    { echo "refused 1"; exec cat "$known.error"; }
-  if [ -z "$id" ]; then
-    id=$(sacct -X -n -P --user="$(id -un)" --name="$name" -S @since@ -o JobIDRaw 2>"$known.error") ||
-      grep -q 'accounting storage is disabled' "$known.error" ||
-      { echo "refused 1"; echo "temporarily"; exec cat "$known.error"; }
+found() {
+  echo "$1" >"$own/$name.id"
+  echo "id $name $1"
+  known=yes
+}
+recall() {
+  if read -r id 2>/dev/null <"$own/$name.id"; then
+    found "$id"
+  elif [ -e "$own/$name.sending" ]; then
+    sent=yes
   fi
-  set -- $id
-  [ "$#" -eq 0 ] || found "$1"
+}
+look() {
+  [ ! -e "$own/$name.id" ] || return
+  id=$(printf '%s\n' "$there" "$past" |
+    sed -n -e "s/^\([0-9]*\)|$name\$/\1/p" -e "s/^\([0-9]*_$index\)|@array@\$/\1/p" | head -n 1)
+  [ -z "$id" ] || found "$id"
+}
+prepare() {
+  for left in "$run/$folder/.slurm.since" "$run/$folder/.slurm.used" "$own/$name.stopping"; do
+    [ ! -e "$left" ] || rm -f "$left"
+  done
+  : >"$own/$name.sending"
+}
+take_back() { (cd "$run/$folder" && rm -f "$own/$name.sending" @secrets@); }
+each recall
+# An earlier try may have got through without anybody's learning of it.
+if [ "$sent" ]; then
+  there=$(squeue --noheader --array --states=all --user="$(id -un)" --name=@names@ --format='%i|%j' \
+    2>"$own/error") || { echo "refused 1"; exec cat "$own/error"; }
+  past=$(sacct -X -n -P --user="$(id -un)" --name=@names@ -S @since@ -o JobID,JobName 2>"$own/error") ||
+    grep -q 'accounting storage is disabled' "$own/error" ||
+    { echo "refused 1"; echo "temporarily"; exec cat "$own/error"; }
+  each look
 fi
-tar -xf - -C "$run" && cd "$folder" || exit 70
-for left in .slurm.since .slurm.used "$known.stopping"; do
-  [ ! -e "$left" ] || rm -f "$left"
-done
-: >"$known.sending"
+[ -z "$known" ] || exit 0
+tar -xf - -C "$run" && cd "$run/$from" || exit 70
+each prepare
 (
   while IFS= read -r line; do
     case $line in export\ [A-Za-z_]*) ;; *) continue ;; esac
@@ -91,25 +113,27 @@ $(export -p)
 EVALDOCK-EXPORTED
   # The lock is this shell's own.
   exec sbatch --parsable @flags@ @submission@ 9>&- </dev/null
-) >"$known.answer" 2>"$known.error"
+) >"$own/answer" 2>"$own/error"
 code=$?
 if [ "$code" -eq 0 ]; then
-  IFS=';' read -r id _ <"$known.answer"
-  found "$id"
+  IFS=';' read -r sent _ <"$own/answer"
+  accepted() { found "${sent}@task@"; }
+  each accepted
+  exit 0
 fi
 echo "refused $code"
-cat "$known.error"
-case $(cat "$known.error") in
+cat "$own/error"
+case $(cat "$own/error") in
 # Whether it has arrived isn't known: the next try looks for it.
 *[Tt]imed\ out*) ;;
-*) rm -f "$known.sending" @secrets@ ;;
+*) each take_back ;;
 esac
 """
 
 # Slurm first: a job that ends between the two questions has left its exit.json by the second.
 _STATUS = r"""
 @path@
-squeue --noheader --array --user="$(id -un)" --states=all --format='now %i|%A|%T|%r|%j' 2>&1
+squeue --noheader --array --user="$(id -un)" --states=all --format='now %i|%T|%r|%j' 2>&1
 echo "queued $?"
 @accounting@
 echo "folders"
@@ -124,7 +148,7 @@ EVALDOCK-FOLDERS
 """
 
 _ACCOUNTING = r"""
-sacct -X -n -P @wanted@ -o JobID,JobIDRaw,State,ExitCode,JobName 2>&1 | sed 's/^/past /'
+SLURM_BITSTR_LEN=0 sacct -X -n -P @wanted@ -o JobID,State,ExitCode,JobName 2>&1 | sed 's/^/past /'
 """
 
 # A job that waits is gone at once; one that runs is asked by a signal to its script, which leaves exit.json,
@@ -136,9 +160,11 @@ known=${PWD%/*/*}/.slurm/@name@ late=
 [ -z "$(find "$known.stopping" -mmin +0.2 2>/dev/null)" ] || late=yes
 [ -e "$known.stopping" ] || : >"$known.stopping" || exit 0
 id=@id@
-queue() { squeue --noheader --user="$(id -un)" --name=@name@ --format=%A "$@"; }
+queue() { squeue --noheader --array --user="$(id -un)" --name=@names@ --format='%i|%j' "$@"; }
+mine() { sed -n -e 's/^\([0-9]*\)|@name@$/\1/p' -e 's/^\([0-9]*_@index@\)|@array@$/\1/p'; }
 if [ -z "$id" ]; then
   id=$(queue 2>&1) || { echo "$id"; exit 1; }
+  id=$(printf '%s\n' "$id" | mine)
 fi
 for each in $id; do
   if [ "$late" ]; then
@@ -148,7 +174,7 @@ for each in $id; do
   fi
 done 2>"$known.error"
 code=$?
-[ -n "$(queue --states=PENDING,RUNNING,SUSPENDED 2>/dev/null)" ] || rm -f @secrets@
+[ -n "$(queue --states=PENDING,RUNNING,SUSPENDED 2>/dev/null | mine)" ] || rm -f @secrets@
 # One that is gone already is as it should be.
 case $(cat "$known.error") in
 '' | *[Ii]nvalid\ job\ id* | *already\ completing* | *not\ running*) exit 0 ;;
@@ -178,50 +204,55 @@ tail -c "+$((since + 1))" @log@ | head -c @limit@
 def submit(
     *,
     run: str,
-    folder: str,
-    name: str,
+    jobs: Sequence[tuple[Named, str]],
     flags: Sequence[str],
     runtime_names: Iterable[str],
     settings: Mapping[str, Any],
 ) -> str:
-    """Reads a tar file of what belongs into the run's folder from its input. `runtime_names` are variables of
-    the head node that the job gets."""
+    """Reads a tar file of what belongs into the run's folder from its input. `jobs` stand with their folders
+    in it; several are one array's. `runtime_names` are variables of the head node that the jobs get."""
+    named, array = [each for each, _ in jobs], len(jobs) > 1
     return fill(
         _SUBMIT,
         run=shlex.quote(run),
-        folder=shlex.quote(folder),
-        name=name,
+        jobs=shlex.quote("\n".join(f"{each.name} {each.index} {folder}" for each, folder in jobs)),
+        names=_names(named),
+        array=named[0].array,
+        task="_$index" if array else "",
         path=_path(settings),
         since=_SINCE,
         keep=" ".join((*_ENVIRONMENT, *sorted(runtime_names))),
         flags=shlex.join(flags),
-        submission=SUBMISSION,
+        **{"from": shlex.quote("" if array else jobs[0][1])},
+        submission=array_file(named[0].array) if array else SUBMISSION,
         secrets=_SECRETS,
     )
 
 
-def status(jobs: Sequence[tuple[str, str]], ids: Sequence[str], settings: Mapping[str, Any]) -> str:
-    """`jobs` are names with folders. `ids` are asked for by number; names too, where a number is missing."""
-    wanted = [f"-j {shlex.quote(','.join(ids))}"] if ids else []
+def status(jobs: Sequence[tuple[Named, str]], ids: Sequence[str], settings: Mapping[str, Any]) -> str:
+    """`jobs` stand with their folders. `ids` are asked for by number; names too, where one is missing."""
+    wanted = [f"-j {shlex.quote(','.join(whole(ids)))}"] if ids else []
     if len(ids) < len(jobs):
-        names = shlex.quote(",".join(name for name, _ in jobs))
-        wanted.append(f'--user="$(id -un)" --name={names} -S {_SINCE}')
+        wanted.append(f'--user="$(id -un)" --name={_names([each for each, _ in jobs])} -S {_SINCE}')
     return fill(
         _STATUS,
         path=_path(settings),
-        folders="\n".join(f"{name} {folder}" for name, folder in jobs),
+        folders="\n".join(f"{each.name} {folder}" for each, folder in jobs),
         exit_file=files.EXIT,
         accounting="".join(fill(_ACCOUNTING, wanted=each) for each in wanted),
     )
 
 
-def cancel(*, folder: str, name: str, native_id: str, settings: Mapping[str, Any]) -> str:
+def cancel(job: Named, *, folder: str, native_id: str, settings: Mapping[str, Any]) -> str:
     return fill(
         _CANCEL,
         path=_path(settings),
         folder=shlex.quote(folder),
         id=shlex.quote(native_id),
-        name=shlex.quote(name),
+        name=job.name,
+        array=job.array,
+        index=str(job.index),
+        names=_names([job]),
         secrets=_SECRETS,
     )
 
@@ -233,6 +264,10 @@ def listing(folder: str) -> str:
 
 def log(folder: str, since: int, limit: int = 1 << 20) -> str:
     return fill(_LOG, folder=shlex.quote(folder), log=files.JOB_LOG, since=str(since), limit=str(limit))
+
+
+def _names(jobs: Sequence[Named]) -> str:
+    return shlex.quote(",".join(dict.fromkeys(name for job in jobs for name in (job.name, job.array))))
 
 
 def _path(settings: Mapping[str, Any]) -> str:

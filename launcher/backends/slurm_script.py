@@ -6,12 +6,13 @@ The job's folder on the cluster is where sbatch is called, so that no path stand
 from __future__ import annotations
 
 import shlex
-from collections.abc import Mapping
+from collections.abc import Hashable, Mapping, Sequence
 from functools import cache
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any
 
 from launcher.backends.docker_arguments import SERVER_FOLDER
+from launcher.backends.slurm_names import LARGEST, array_name, indexes, named
 from launcher.configuration.slurm import clock
 from launcher.jobs import JobPlan, RunPlan
 from launcher.node.node_script import NODE_SCRIPT, node_files
@@ -22,15 +23,12 @@ if TYPE_CHECKING:
 
 RAY_DEADLINE = 180  # seconds for a Ray cluster to come up inside a job
 SUBMISSION = "slurm.sub"
+# Below a run's folder: what no job's container sees.
+OWN = ".slurm"
 # Beside a file of secrets, which each start of the job deletes: what the next start gets.
 _KEPT = ".slurm"
-_DEFAULTS = {"nodes": 1, "auto_resume": True, "stop_before": 120, "container_runtime": "none"}
+_DEFAULTS = {"nodes": 1, "auto_resume": True, "stop_before": 120, "container_runtime": "none", "array": True}
 Files = dict[str, tuple[bytes, int]]
-
-
-def job_name(job: JobPlan, attempt: int) -> str:
-    """By which a job is found again."""
-    return f"evaldock-{job.key}-{attempt}"
 
 
 def root_of(run: RunPlan) -> str:
@@ -48,18 +46,56 @@ def secret_files() -> list[tuple[str, str]]:
     return [(f"{name}{_KEPT}", name) for name in names]
 
 
-def submission(run: RunPlan, job: JobPlan, attempt: int) -> str:
+def array_file(name: str) -> str:
+    """Below the run's folder: the text for sbatch of an array of this name."""
+    return f"{OWN}/{name}.sub"
+
+
+def alike(run: RunPlan, job: JobPlan) -> Hashable | None:
+    """Jobs for which this is the same can be tasks of one array; None for those that can't be of any."""
+    return _asked(run, job) if _setting(run, "array") and job.index <= LARGEST else None
+
+
+def array_of(run: RunPlan, job: JobPlan) -> tuple[JobPlan, ...]:
+    """The jobs that would be submitted as one array with this one when the run begins."""
+    wanted = alike(run, job)
+    if wanted is None or job.depends_on:
+        return (job,)
+    return tuple(each for each in run.jobs if not each.depends_on and alike(run, each) == wanted)
+
+
+def submission_file(run: RunPlan, jobs: Sequence[JobPlan], attempt: int, at_once: int) -> Files:
+    """The text for sbatch, below the run's folder."""
+    text = submission(run, jobs, attempt, at_once)
+    alone = f"{jobs[0].directory}/{SUBMISSION}"
+    name = array_file(array_name(run.run_id, attempt)) if len(jobs) > 1 else alone
+    return {name: (text.encode(), 0o644)}
+
+
+def array_links(run: RunPlan, jobs: Sequence[JobPlan], attempt: int) -> dict[str, str]:
+    """By which a task finds its job's folder, and Slurm the log in it; below the run's folder."""
+    name = array_name(run.run_id, attempt)
+    return {f"{OWN}/{name}.{job.index}": f"../{job.directory}" for job in jobs} if len(jobs) > 1 else {}
+
+
+def submission(run: RunPlan, jobs: Sequence[JobPlan], attempt: int, at_once: int = 1) -> str:
+    """For one job, or for several as the tasks of an array, of which so many may run `at_once`."""
+    job, array = jobs[0], array_name(run.run_id, attempt) if len(jobs) > 1 else ""
     settings = run.settings
     walltime, most = settings.get("walltime"), settings.get("max_walltime")
+    nodes, flags = _asked(run, job)
+    if array:
+        about = f"{run.run_id}, attempt {attempt}: {len(jobs)} jobs, each by its index"
+    else:
+        about = f"{job.key}, attempt {attempt}: {_line(job.task)} for {_line(job.endpoint.model_id)}"
     return _template().render(
-        name=job_name(job, attempt),
-        key=job.key,
+        name=array or named(job.key, attempt).name,
+        array=indexes(jobs, at_once) if array else "",
+        folder=f"{OWN}/{array}." if array else "",
+        about=about,
         attempt=attempt,
-        task=_line(job.task),
-        model=_line(job.endpoint.model_id),
-        # The steps of a pipeline can differ in these.
-        nodes=job.resources.nodes if job.kind == "recipe" else _setting(run, "nodes"),
-        flags=_flags(settings, job.resources.gpus if job.kind == "recipe" else settings.get("gpus_per_node")),
+        nodes=nodes,
+        flags=flags,
         resume=_setting(run, "auto_resume"),
         stop_before=_setting(run, "stop_before"),
         walltime=walltime,
@@ -77,17 +113,25 @@ def submission(run: RunPlan, job: JobPlan, attempt: int) -> str:
 
 
 def job_files(run: RunPlan, job: JobPlan, attempt: int, secrets: Mapping[str, str]) -> Files:
-    """Everything that lies in the job's folder before sbatch is called: path → content and mode."""
+    """Everything but the text for sbatch that lies in the job's folder before sbatch is called: path →
+    content and mode."""
     made = node_files(run, job, attempt, secrets, runtime=runtime_of(run), root=root_of(run))
     if _setting(run, "auto_resume"):
         for kept, name in secret_files():
             if name in made:
                 made[kept] = made.pop(name)
-    return {**made, SUBMISSION: (submission(run, job, attempt).encode(), 0o644)}
+    return made
 
 
-def _flags(settings: Mapping[str, Any], gpus: int | None) -> list[str]:
-    made = []
+def _asked(run: RunPlan, job: JobPlan) -> tuple[int, tuple[str, ...]]:
+    """Nodes and flags, in which the steps of a pipeline can differ."""
+    if job.kind == "recipe":
+        return job.resources.nodes, _flags(run.settings, job.resources.gpus)
+    return _setting(run, "nodes"), _flags(run.settings, run.settings.get("gpus_per_node"))
+
+
+def _flags(settings: Mapping[str, Any], gpus: int | None) -> tuple[str, ...]:
+    made: list[str] = []
     for name in ("account", "partition", "qos"):
         if settings.get(name):
             made.append(f"--{name}={settings[name]}")
@@ -100,7 +144,7 @@ def _flags(settings: Mapping[str, Any], gpus: int | None) -> list[str]:
         made.append(f"--mem={-(-settings['memory'] // (1 << 20))}M")
     if settings.get("walltime"):
         made.append(f"--time={clock(settings['walltime'])}")
-    return [*made, *settings.get("sbatch_args", ())]
+    return (*made, *settings.get("sbatch_args", ()))
 
 
 def _setting(run: RunPlan, name: str) -> Any:

@@ -55,8 +55,7 @@ _ENDED_FROM_OUTSIDE = (137, 143)
 
 def judge(handle: JobHandle, name: str, folder: Folder, answer: Answer, seen: float) -> JobStatus:
     native_id = handle.native_id or folder.native_id
-    found = answer.named.get(name)
-    row = answer.rows.get(native_id) if native_id else (found[1] if found else None)
+    row = answer.rows.get(native_id) if native_id else answer.named.get(name)
     said = _said(folder, handle)
     code = said["exit_code"] if said else None
     state = STATES.get(row.state, State.UNKNOWN) if row else None

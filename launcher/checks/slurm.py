@@ -9,7 +9,7 @@ from typing import Any
 
 from catalog.errors import EvaldockError
 from catalog.nearest import did_you_mean
-from launcher.backends import slurm as backend
+from launcher.backends.slurm_hosts import host_of
 from launcher.checks.answers import LITTLE, Check, Subject, fail, failed, ok, warn
 from launcher.configuration.slurm import clock
 
@@ -45,7 +45,7 @@ def checks(subject: Subject) -> Iterator[Check]:
     settings = subject.settings
     name = settings.get("hostname")
     try:
-        host = backend.host_of(settings)
+        host = host_of(settings)
         host.ready()
     except EvaldockError as error:
         yield failed("connection", error)

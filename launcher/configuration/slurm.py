@@ -156,6 +156,7 @@ class SlurmExecution(Execution):
     memory: Size | None = None
     walltime: Seconds | None = None
     max_walltime: Seconds | None = seconds_of("5-00")
+    array: bool = True
     auto_resume: bool = True
     stop_before: Annotated[int, Field(ge=10)] = 120
     container_runtime: Runtime = "pyxis"

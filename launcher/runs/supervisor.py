@@ -24,7 +24,7 @@ from launcher.runs import handle as run_handle
 from launcher.runs import judging
 from launcher.runs import run_directory as files
 from launcher.runs.database import Database, JobRow
-from launcher.runs.submitting import Submitter, first_pause, handle_of
+from launcher.runs.submitting import Ready, Submitter, first_pause, handle_of
 from launcher.secrets import redact, values_of
 
 STOP_AGAIN = 15.0
@@ -218,17 +218,27 @@ class _Round:
                     changed = True
 
     def _submit(self) -> None:
-        rows = self._rows()
-        running = sum(1 for row in rows if not row.state.terminal and row.state is not State.PLANNED)
-        for row in rows:
-            if running >= self.plan.parallel:
+        """Again as long as something was accepted behind which others may go."""
+        tried: set[str] = set()
+        while not self.cancelled:
+            rows = self._rows()
+            running = sum(1 for row in rows if not row.state.terminal and row.state is not State.PLANNED)
+            ready = [
+                Ready(row, behind)
+                for row in rows
+                if row.state is State.PLANNED and row.key not in tried
+                if (behind := self.submitter.behind(row)) is not None
+            ]
+            if not ready:
                 return
-            if row.state is not State.PLANNED or self.cancelled:
-                continue
-            behind = self.submitter.behind(row)
-            if behind is not None and self.submitter.submit(row, behind):
-                running += 1
-                self._write_handle()
+            for group in self.submitter.groups(ready):
+                if running >= self.plan.parallel:
+                    return
+                accepted = self.submitter.submit(group, self.plan.parallel - running)
+                running += accepted
+                if accepted:
+                    self._write_handle()
+            tried.update(each.row.key for each in ready)
 
     def _release(self) -> None:
         """What was made for a run beside its jobs goes when they have ended, or their launcher died."""

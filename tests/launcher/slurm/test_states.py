@@ -8,6 +8,7 @@ from collections.abc import Sequence
 import pytest
 
 from launcher.backends.slurm_answers import read_listing, read_status
+from launcher.backends.slurm_names import named, numbers
 from launcher.backends.slurm_states import STATES, judge
 from launcher.jobs import JobHandle, JobStatus, State
 
@@ -43,9 +44,9 @@ def exit_line(code: int, reason: str | None = None, attempt: int = 1) -> str:
 def test_every_state_has_its_meaning_in_accounting_and_queue(word: str) -> None:
     code = "0:0" if word == "COMPLETED" else "1:0"
     live = STATES[word] in (State.QUEUED, State.RUNNING)
-    said = judged(queue=[f"123|123|{word}|None|{NAME}"], past=[f"123|123|{word}|{code}|{NAME}"])
+    said = judged(queue=[f"123|{word}|None|{NAME}"], past=[f"123|{word}|{code}|{NAME}"])
     assert (said.state, said.native) == (STATES[word], word)
-    alone = judged(past=[f"123|123|{word}|{code}|{NAME}"])
+    alone = judged(past=[f"123|{word}|{code}|{NAME}"])
     # Accounting keeps saying so of jobs whose end it missed.
     assert alone.state is (State.UNKNOWN if live else STATES[word])
 
@@ -64,18 +65,18 @@ def test_every_state_has_its_meaning_in_accounting_and_queue(word: str) -> None:
     ],
 )
 def test_how_slurm_says_a_job_ended(line: str, state: State, code: int | None, reason: str | None) -> None:
-    said = judged(past=[f"123|123|{line}|{NAME}"])
+    said = judged(past=[f"123|{line}|{NAME}"])
     assert (said.state, said.exit_code, said.reason) == (state, code, reason)
 
 
 def test_numbers_are_compared_whole() -> None:
-    others = [f"{number}|{number}|FAILED|1:0|evaldock-o-1" for number in ("1234", "12", "23", "123_4")]
+    others = [f"{number}|FAILED|1:0|evaldock-o-1" for number in ("1234", "12", "23", "123_4")]
     assert judged(past=others).state is State.LOST
-    assert judged(past=[*others, f"123|123|COMPLETED|0:0|{NAME}"]).state is State.SUCCEEDED
+    assert judged(past=[*others, f"123|COMPLETED|0:0|{NAME}"]).state is State.SUCCEEDED
 
 
 def test_the_jobs_own_account_outranks_slurms() -> None:
-    failed = [f"123|123|FAILED|1:0|{NAME}"]
+    failed = [f"123|FAILED|1:0|{NAME}"]
     assert judged(past=failed, folder=[exit_line(0)]).state is State.SUCCEEDED
     assert judged(folder=[exit_line(3, "why")]).reason == "why"
     stopped = judged(past=failed, folder=[exit_line(143, "stopped on request")])
@@ -87,18 +88,18 @@ def test_the_jobs_own_account_outranks_slurms() -> None:
 
 def test_what_ended_it_from_outside_says_slurm() -> None:
     for code in (137, 143):
-        said = judged(past=[f"123|123|TIMEOUT|0:0|{NAME}"], folder=[exit_line(code, "stopped on request")])
+        said = judged(past=[f"123|TIMEOUT|0:0|{NAME}"], folder=[exit_line(code, "stopped on request")])
         assert (said.state, said.reason) == (State.FAILED, "its walltime was up")
-        waits = judged(queue=[f"123|123|PENDING|BeginTime|{NAME}"], folder=[exit_line(code)])
+        waits = judged(queue=[f"123|PENDING|BeginTime|{NAME}"], folder=[exit_line(code)])
         assert (waits.state, waits.reason) == (State.QUEUED, "BeginTime")
 
 
 def test_a_job_that_has_ended_is_not_over_before_its_node_is_clear() -> None:
-    running = judged(queue=[f"123|123|RUNNING|None|{NAME}"], folder=["running", exit_line(0)])
+    running = judged(queue=[f"123|RUNNING|None|{NAME}"], folder=["running", exit_line(0)])
     assert (running.state, running.reason) == (State.RUNNING, "clearing up")
-    over = judged(queue=[f"123|123|COMPLETING|None|{NAME}"], folder=["running", exit_line(0)])
+    over = judged(queue=[f"123|COMPLETING|None|{NAME}"], folder=["running", exit_line(0)])
     assert over.state is State.SUCCEEDED
-    assert judged(queue=[f"123|123|RUNNING|None|{NAME}"]).reason == "preparing"
+    assert judged(queue=[f"123|RUNNING|None|{NAME}"]).reason == "preparing"
 
 
 def test_who_does_not_answer_is_unknown() -> None:
@@ -111,13 +112,13 @@ def test_who_does_not_answer_is_unknown() -> None:
     off = judged(past=["Slurm accounting storage is disabled"])
     assert off.state is State.LOST
     assert judged(native_id="").reason == "it was never started"
-    assert judged(native_id="", past=[f"7|7|COMPLETED|0:0|{NAME}"]).state is State.SUCCEEDED
+    assert judged(native_id="", past=[f"7|COMPLETED|0:0|{NAME}"]).state is State.SUCCEEDED
 
 
 def test_what_a_job_writes_is_only_ever_its_exit() -> None:
     said = judged(
-        past=[f"123|123|FAILED|1:0|{NAME}"],
-        folder=["exit {", "exit past 123|123|COMPLETED|0:0|evaldock-k-1", "exit job", "exit folders"],
+        past=[f"123|FAILED|1:0|{NAME}"],
+        folder=["exit {", "exit past 123|COMPLETED|0:0|evaldock-k-1", "exit job", "exit folders"],
     )
     assert said.state is State.FAILED
 
@@ -129,3 +130,41 @@ def test_a_listing_names_files_with_any_name() -> None:
     assert [(file.path, file.size, file.sha256) for file in listed] == [("artifacts/a b\nc ü", 5, "a" * 64)]
     assert read_listing(b"gone\n") is None
     assert read_listing(b"sizes\0") == []
+
+
+@pytest.mark.parametrize(
+    ("listed", "meant"),
+    [
+        ("123", ["123"]),
+        ("123_4", ["123_4"]),
+        ("123_[4]", ["123_4"]),
+        ("123_[0-2,7%2]", ["123_0", "123_1", "123_2", "123_7"]),
+        ("123_[0-6:3]", ["123_0", "123_3", "123_6"]),
+        ("123_[0,2,...]", ["123_0", "123_2"]),
+        ("123_[0-99999999999]", [f"123_{index}" for index in range(1001)]),
+        ("123_[]", []),
+    ],
+)
+def test_every_task_that_a_number_means(listed: str, meant: list[str]) -> None:
+    assert list(numbers(listed)) == meant
+
+
+def test_a_task_is_found_by_its_arrays_name_and_its_index() -> None:
+    past = ["123_[0,2]|CANCELLED by 0|0:0|evaldock-r-2", "123_1|COMPLETED|0:0|evaldock-r-2"]
+    answer = read_status("\n".join(["queued 0", *(f"past {line}" for line in past)]).encode())
+    assert {name: row.state for name, row in answer.named.items()} == {
+        named("r-000", 2).name: "CANCELLED",
+        named("r-001", 2).name: "COMPLETED",
+        named("r-002", 2).name: "CANCELLED",
+    }
+    # Another attempt's, or another run's, is none of them.
+    assert named("r-000", 1).name not in answer.named
+
+
+@pytest.mark.parametrize("listed", ["123_4", "123_[4-5]"])
+def test_a_task_ends_as_slurm_says_of_it(listed: str) -> None:
+    said = judged(
+        native_id="123_4", past=["123|FAILED|1:0|evaldock-r-1", f"{listed}|TIMEOUT|0:0|evaldock-r-1"]
+    )
+    assert (said.state, said.reason) == (State.FAILED, "its walltime was up")
+    assert judged(native_id="123_3", past=[f"{listed}|COMPLETED|0:0|evaldock-r-1"]).state is State.LOST

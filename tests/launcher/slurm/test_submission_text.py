@@ -70,7 +70,13 @@ CASES: Mapping[str, Mapping[str, Any]] = {
 @pytest.mark.parametrize("name", CASES)
 def test_the_text_for_sbatch(name: str, tmp_path: Path) -> None:
     run = planned(CASES[name])
-    check(name, submission(run, run.jobs[0], 1), tmp_path)
+    check(name, submission(run, run.jobs, 1), tmp_path)
+
+
+def test_the_text_for_an_array(tmp_path: Path) -> None:
+    run = planned({"type": "slurm"})
+    jobs = [replace(run.jobs[0], index=index) for index in (0, 1, 2, 7)]
+    check("array.sub", submission(run, jobs, 2, 3), tmp_path)
 
 
 def test_settings_reach_the_job_too() -> None:
@@ -103,8 +109,8 @@ def test_a_plan_holds_no_secrets_and_no_path_of_this_machine(tmp_path: Path) -> 
 def test_no_value_becomes_a_line_of_its_own(model: str, tmp_path: Path) -> None:
     run = Place("slurm").run(tmp_path, "true")
     job = replace(run.jobs[0], task=model, endpoint=replace(run.jobs[0].endpoint, model_id=model))
-    lines = submission(run, job, 1).splitlines()
-    plain = submission(run, run.jobs[0], 1).splitlines()
+    lines = submission(run, [job], 1).splitlines()
+    plain = submission(run, run.jobs, 1).splitlines()
     changed = [(a, b) for a, b in zip(lines, plain, strict=True) if a != b]
     assert len(changed) == 1
     assert changed[0][0].startswith("# ")
