@@ -86,10 +86,10 @@ def clean(one: Any) -> None:
     until(lambda: not left_running(one.job.key), f"nothing of {one.job.key} runs", patience=20)
     private = [path.name for path in one.folder.rglob(".*") if path.is_file()]
     assert not private, private
-    if one.runtime == "docker":
+    if one.runtime in ("docker", "podman"):
         label = f"label=evaldock.key={one.job.key}"
         listed = subprocess.run(
-            ["docker", "ps", "--all", "--quiet", "--filter", label],
+            [one.runtime, "ps", "--all", "--quiet", "--filter", label],
             capture_output=True,
             text=True,
             check=True,

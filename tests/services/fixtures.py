@@ -19,6 +19,7 @@ import pytest
 from services.engine import Engine, import_busybox, start_engine
 from services.harness_images import build_harness, push_busybox
 from services.lepton import Lepton, new_workspace, start_lepton
+from services.podman import Podman, start_podman
 from services.processes import stop_all
 from services.pypi import RealWheels, fetch_wheels
 from services.ray_head import RayHead, start_ray_head
@@ -33,6 +34,7 @@ from services.sshd import Sshd, start_sshd
 # marker name → the fixture that provides it
 FIXTURES = {
     "docker": "docker_engine",
+    "podman": "podman",
     "registry": "registry",
     "skopeo": "skopeo",
     "chromium": "chromium",
@@ -160,6 +162,19 @@ def busybox_image(docker_engine: Engine, shared: Shared) -> str:
     made = _once(shared, "busybox", lambda folder: import_busybox(shared, docker_engine, folder))
     name: str = made["image"]
     return name
+
+
+@pytest.fixture(scope="session")
+def _podman(shared: Shared, registry: str) -> Podman:
+    found = _once(shared, "podman", lambda folder: start_podman(shared, folder, registry))
+    return Podman(Path(found["path"]))
+
+
+@pytest.fixture
+def podman(_podman: Podman, monkeypatch: pytest.MonkeyPatch) -> Podman:
+    """The command `podman` with settings and folders of the test run's own, first on PATH."""
+    monkeypatch.setenv("PATH", f"{_podman.path}{os.pathsep}{os.environ['PATH']}")
+    return _podman
 
 
 Images = Callable[[Path], str]

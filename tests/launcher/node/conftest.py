@@ -15,7 +15,10 @@ from on_node import Node
 Made = Callable[..., Node]
 
 
-@pytest.fixture(params=["none", pytest.param("docker", marks=pytest.mark.service("docker"))])
+CONTAINED = [pytest.param(name, marks=pytest.mark.service(name)) for name in ("docker", "podman")]
+
+
+@pytest.fixture(params=["none", *CONTAINED])
 def runtime(request: pytest.FixtureRequest) -> str:
     name: str = request.param
     return name
@@ -26,8 +29,6 @@ def node(runtime: str, tmp_path: Path, request: pytest.FixtureRequest) -> Made:
     """A node for one shell command; `{out}` in it is the results folder as the job sees it."""
     contained = runtime != "none"
     image = request.getfixturevalue("whole_busybox") if contained else None
-    if contained:
-        request.getfixturevalue("docker_engine")
 
     def made(command: str, *, shell: tuple[str, ...] = ("sh",), **fields: Any) -> Node:
         root = tmp_path / "there"
