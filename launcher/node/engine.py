@@ -50,7 +50,10 @@ engine=@engine@ name=@name@ server_name=@name@-server
 ask() { "$engine" kill --signal "$1" "$name" >/dev/null 2>&1; }
 # One by one: of several names podman leaves those be that stand behind an unknown one.
 clear() {
-  for each in "$name" "$server_name"; do "$engine" rm --force --volumes "$each" >/dev/null 2>&1; done
+  for each in "$name" "$server_name"; do
+@kill@
+    "$engine" rm --force --volumes "$each"
+  done >/dev/null 2>&1
 }
 present() {
   "$engine" image inspect "$1" >/dev/null 2>&1 && return
@@ -87,6 +90,10 @@ server_end() { echo "before the evaluation"; }
 server_tail() { "$engine" logs --tail 20 "$server_name" 2>&1; }
 """
 
+# What it removes by force it asks to stop first, for ten seconds.
+_PODMAN_KILL = """\
+    "$engine" kill --signal KILL "$each"
+"""
 # conmon up to 2.1 notes in the folder that it is started in what podman looks for elsewhere.
 _PODMAN_MEMORY = r"""
   [ "$code" != 137 ] || [ ! -f oom ] || memory=out
@@ -142,6 +149,7 @@ def engine(program: str) -> Piece:
             name=shlex.quote(docker_arguments.name(job, attempt)),
             platform=f"--platform {shlex.quote(platform)} " if platform else "",
             image=shlex.quote(str(job.image)),
+            kill=_PODMAN_KILL if program == "podman" else "",
             give=give(job),
             grant=gpus.granting(run, program) if "$(granted " in arguments + serve else "",
             arguments=arguments,

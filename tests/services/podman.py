@@ -39,9 +39,10 @@ insecure = true
 _COMMAND = """\
 #!/bin/sh
 export CONTAINERS_CONF={folder}/containers.conf CONTAINERS_REGISTRIES_CONF={folder}/registries.conf
-all={folder}/{driver}
-own=$all/${{SLURMD_NODENAME:-here}}
-podman() {{ exec {program} --runroot "$own/run" --tmpdir "$own/tmp" --storage-driver {driver} "$@"; }}
+all={storage}
+# podman takes no more than 50 characters for the first one.
+own=$all/${{SLURMD_NODENAME:-me}}
+podman() {{ exec {program} --runroot "$own/r" --tmpdir "$own/tmp" --storage-driver {driver} "$@"; }}
 case $0 in
 */podman-keep) own=$all/kept; podman --root "$all/kept" pull --quiet "$@" ;;
 *) podman --root "$own/storage" --storage-opt {driver}.imagestore="$all/kept" "$@" ;;
@@ -95,9 +96,10 @@ def start_podman(shared: Shared, folder: Path, registry: str) -> dict[str, Any]:
     command.with_name("podman-keep").symlink_to(command)
     trouble = ""
     for driver in ("overlay", "vfs"):  # overlay can't stand on another overlay file system
-        command.write_text(_COMMAND.format(folder=folder, program=program, driver=driver))
+        storage = folder / driver[0]
+        command.write_text(_COMMAND.format(folder=folder, storage=storage, program=program, driver=driver))
         command.chmod(0o755)
-        (folder / driver / "kept").mkdir(parents=True)
+        (storage / "kept").mkdir(parents=True)
         try:
             _try(shared, Podman(command.parent), folder / f"root-{driver}")
         except RuntimeError as error:

@@ -29,6 +29,9 @@ def node(runtime: str, tmp_path: Path, request: pytest.FixtureRequest) -> Made:
     """A node for one shell command; `{out}` in it is the results folder as the job sees it."""
     contained = runtime != "none"
     image = request.getfixturevalue("whole_busybox") if contained else None
+    if runtime == "podman":
+        # As Docker's engine has it, which made it.
+        request.getfixturevalue("podman").keep(image)
 
     def made(command: str, *, shell: tuple[str, ...] = ("sh",), **fields: Any) -> Node:
         root = tmp_path / "there"

@@ -15,9 +15,10 @@ from launcher.jobs import Deployment, SecretName
 from on_node import clean
 from planned_runs import HARNESSES
 from services.engine import Engine
+from services.podman import Podman
 from services.processes import free_port
 
-ON_DOCKER = pytest.param("docker", marks=pytest.mark.service("docker"))
+ON_ENGINES = [pytest.param(name, marks=pytest.mark.service(name)) for name in ("docker", "podman")]
 SERVE = """
 import http.server, os, sys, time, threading
 class Answer(http.server.BaseHTTPRequestHandler):
@@ -41,14 +42,16 @@ ASK = (
 def serving(runtime: str, request: pytest.FixtureRequest) -> Callable[..., Deployment]:
     def made(seconds: float = 600, **fields: Any) -> Deployment:
         port = free_port()
-        contained = runtime != "none"
+        image = None
+        if runtime != "none":
+            image = request.getfixturevalue("harness_image")(HARNESSES / "quickcheck")
+        if runtime == "podman":
+            request.getfixturevalue("podman").keep(image)
         program = SERVE.format(port=port, seconds=seconds)
         settings = {
             "type": "generic",
-            "image": request.getfixturevalue("harness_image")(HARNESSES / "quickcheck")
-            if contained
-            else None,
-            "command": ("python3" if contained else sys.executable, "-c", program),
+            "image": image,
+            "command": ("python3" if image else sys.executable, "-c", program),
             "port": port,
             "deadline": 30.0,
             **fields,
@@ -115,19 +118,20 @@ def test_a_request_to_stop_ends_the_server_too(node: Any, serving: Callable[...,
 
 
 @pytest.fixture
-def starting_by_itself(request: pytest.FixtureRequest, docker_engine: Engine) -> Iterator[str]:
+def starting_by_itself(request: pytest.FixtureRequest, runtime: str) -> Iterator[str]:
     """An image whose entry point is a server that says how long its key is."""
+    engine: Engine | Podman = request.getfixturevalue("podman" if runtime == "podman" else "docker_engine")
     image: str = request.getfixturevalue("harness_image")(HARNESSES / "quickcheck")
-    made, name = docker_engine.run("create", image, "true").strip(), f"evaldock-test-nim-{os.getpid()}"
+    made, name = engine.run("create", image, "true").strip(), f"evaldock-test-nim-{os.getpid()}"
     words = json.dumps(["python3", "-c", SERVE.format(port=free_port(), seconds=0)])
-    docker_engine.run("commit", "--change", f"ENTRYPOINT {words}", "--change", 'CMD ["own"]', made, name)
-    docker_engine.run("rm", made)
+    engine.run("commit", "--change", f"ENTRYPOINT {words}", "--change", 'CMD ["own"]', made, name)
+    engine.run("rm", made)
     yield name
-    docker_engine.run("rmi", "--force", name)
+    engine.run("rmi", "--force", name)
 
 
 @pytest.mark.parametrize("words", [(), ("given",)], ids=["its own command", "given words"])
-@pytest.mark.parametrize("runtime", [ON_DOCKER], indirect=True)
+@pytest.mark.parametrize("runtime", ON_ENGINES, indirect=True)
 def test_an_image_that_starts_by_itself_has_its_secrets_before(
     node: Any, serving: Callable[..., Deployment], starting_by_itself: str, words: tuple[str, ...]
 ) -> None:

@@ -75,7 +75,9 @@ engine=docker name=evaldock-0123456789abcdef-000-2 server_name=evaldock-01234567
 ask() { "$engine" kill --signal "$1" "$name" >/dev/null 2>&1; }
 # One by one: of several names podman leaves those be that stand behind an unknown one.
 clear() {
-  for each in "$name" "$server_name"; do "$engine" rm --force --volumes "$each" >/dev/null 2>&1; done
+  for each in "$name" "$server_name"; do
+    "$engine" rm --force --volumes "$each"
+  done >/dev/null 2>&1
 }
 present() {
   "$engine" image inspect "$1" >/dev/null 2>&1 && return
