@@ -16,10 +16,10 @@ from typing import Any
 from catalog.errors import Refused, Unreachable
 from catalog.references import Digest
 from generator.images.manifest import INDEX_TYPES, MAX_MANIFEST, OCI_INDEX, Index, load_object, parse
-from generator.registry.body import Body, Meter
+from generator.registry.body import Meter
 from generator.registry.client import RegistryClient
 from generator.registry.http import HttpError
-from generator.registry.referrers import fallback_tag
+from generator.registry.referrers import fallback_tag, read_list
 
 _ATTEMPTS = 4
 _SETTLED = (0.2, 0.4)  # seconds
@@ -56,13 +56,10 @@ def add_to_index(
 def _read(client: RegistryClient, repository: str, path: str, place: str, meter: Meter) -> dict[str, Any]:
     """The index as the JSON that it is, so that nothing in it is lost; a new one where there is none."""
 
-    def read(body: Body) -> tuple[bytes, str]:
-        return body.all(MAX_MANIFEST, "the list of referrers"), body.headers.get("Content-Type", "")
-
     headers = {"Accept": ", ".join((*INDEX_TYPES, "*/*;q=0.1"))}
     try:
         raw, declared = client.fetch(
-            "GET", path, repository, read, meter=meter, headers=headers, actions="pull,push"
+            "GET", path, repository, read_list, meter=meter, headers=headers, actions="pull,push"
         )
     except HttpError as error:
         if error.status == 404:

@@ -50,7 +50,7 @@ def fallback_index(
             "GET",
             path,
             repository,
-            _read,
+            read_list,
             meter=meter,
             headers={"Accept": ", ".join(INDEX_TYPES)},
             actions=actions,
@@ -73,7 +73,7 @@ def _from_api(
 
         def read(body: Body, link: list[str] = link) -> tuple[bytes, str]:
             link.extend(_next(body))
-            return _read(body)
+            return read_list(body)
 
         try:
             raw, declared = client.fetch(
@@ -98,7 +98,8 @@ def _next(body: Body) -> list[str]:
     return [joined(body.url, found[1])] if found else []
 
 
-def _read(body: Body) -> tuple[bytes, str]:
+def read_list(body: Body) -> tuple[bytes, str]:
+    """The list and its media type."""
     return body.all(MAX_MANIFEST, "the list of referrers"), body.headers.get("Content-Type", "")
 
 

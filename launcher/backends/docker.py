@@ -7,7 +7,6 @@ Containers carry the job's key and attempt as labels: a launcher that comes back
 from __future__ import annotations
 
 import os
-import shutil
 import time
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
@@ -111,9 +110,7 @@ def collect(handle: JobHandle, destination: Path) -> Path:
         docker_engine.remove(client, handle.key, handle.attempt)
     _forget_secrets(Path(handle.directory))
     (Path(handle.directory) / STOPPING).unlink(missing_ok=True)
-    source = Path(handle.directory)
-    if source.is_dir() and source.resolve() != destination.resolve():
-        shutil.copytree(source, destination, dirs_exist_ok=True, symlinks=True)
+    files.bring(Path(handle.directory), destination)
     return destination
 
 

@@ -7,7 +7,6 @@ Results come back through a mount that this machine sees too (`output_dir_here`)
 
 from __future__ import annotations
 
-import shutil
 import time
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
@@ -119,8 +118,7 @@ def cancel(handle: JobHandle) -> None:
 def collect(handle: JobHandle, destination: Path) -> Path:
     here = _here(handle)
     if here is not None:
-        if here.is_dir() and here.resolve() != destination.resolve():
-            shutil.copytree(here, destination, dirs_exist_ok=True, symlinks=True)
+        files.bring(here, destination)
         return destination
     if (files.read_json(destination / COLLECTED) or {}).get("attempt") == handle.attempt:
         return destination

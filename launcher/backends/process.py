@@ -5,7 +5,6 @@ from __future__ import annotations
 import dataclasses
 import os
 import select
-import shutil
 import signal
 import socket
 import subprocess
@@ -84,9 +83,7 @@ def collect(handle: JobHandle, destination: Path) -> Path:
     if native and _here(native) and not _alive(native):
         processes.kill(f"{handle.key}/{handle.attempt}/")
         (Path(handle.directory) / files.SECRETS).unlink(missing_ok=True)
-    source = Path(handle.directory)
-    if source.is_dir() and source.resolve() != destination.resolve():
-        shutil.copytree(source, destination, dirs_exist_ok=True, symlinks=True)
+    files.bring(Path(handle.directory), destination)
     return destination
 
 

@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from catalog.nearest import did_you_mean
+from launcher.backends.protocol import MODULES
 from launcher.configuration import docker_flags
 from launcher.configuration.model import Execution
 from launcher.jobs import JobPlan, Mount, Resources, RunPlan
@@ -24,6 +26,14 @@ class Reading:
     mounts: tuple[Mount, ...]
     problems: tuple[str, ...] = ()
     warnings: tuple[str, ...] = ()
+
+
+def unknown_backend(name: str) -> str | None:
+    """A complete line where there is no such backend."""
+    if name in MODULES:
+        return None
+    near, known = did_you_mean(name, MODULES), ", ".join(sorted(MODULES))
+    return f"execution.type: no backend {name!r}{near}; there are {known}"
 
 
 def run_folder(identity: str, parent: Path | None, execution: Execution) -> Path:

@@ -11,10 +11,8 @@ from typing import Any
 from catalog.errors import EvaldockError, InvalidInput, UsageError
 from catalog.identity import is_local, params_sha, pinned_packages, task_sha
 from catalog.models import Catalog, EntryState, Harness
-from catalog.nearest import did_you_mean
 from catalog.references import Digest, ImageRef, Transport
 from catalog.selection import find_task
-from launcher.backends.protocol import MODULES
 from launcher.code.harness_code import harness_code
 from launcher.code.packaging import CodeTree
 from launcher.configuration.model import ApiEndpoint, RunConfig
@@ -22,7 +20,7 @@ from launcher.configuration.model import Task as TaskConfig
 from launcher.jobs import RESULTS, Deployment, JobPlan, Mount, Resources, RunPlan
 from launcher.plans import asking, deployments, sharding
 from launcher.plans.dependencies import order_problems, resolve_names
-from launcher.plans.execution_settings import read_execution, remote_folder, run_of
+from launcher.plans.execution_settings import read_execution, remote_folder, run_of, unknown_backend
 from launcher.profiles import key_binding
 from launcher.profiles.key_binding import NO_KEYS, Keys
 
@@ -96,10 +94,8 @@ class _Planner:
         return remote_folder(self.run_id, self.config.execution)
 
     def jobs(self) -> list[JobPlan]:
-        if self.backend not in MODULES:
-            near = did_you_mean(self.backend, MODULES)
-            known = ", ".join(sorted(MODULES))
-            self.problems.append(f"execution.type: no backend {self.backend!r}{near}; there are {known}")
+        if (unknown := unknown_backend(self.backend)) is not None:
+            self.problems.append(unknown)
             return []
         self._read_execution()
         self.server, wrong = deployments.build(

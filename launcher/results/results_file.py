@@ -5,14 +5,13 @@ Untrusted: any mistake is told with its key path, all of them at once. Groups ma
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from catalog.errors import InvalidInput, NotFound
-from catalog.records import Metric
+from catalog.records import Metric, number
 from catalog.yaml_reading import YamlMistakes, read_yaml
 
 MAX_BYTES = 8 << 20
@@ -102,7 +101,7 @@ class _Reader:
             yield from self._entries(entry.get("tasks"), f"{here}.tasks", whole)
 
     def _score(self, score: Any, path: str, names: tuple[Any, ...]) -> Iterator[Metric]:
-        value = _number(score.get("value")) if isinstance(score, dict) else None
+        value = number(score.get("value")) if isinstance(score, dict) else None
         if value is None:
             self.problems.append(f"{path}.value: expected a number")
             return
@@ -110,12 +109,12 @@ class _Reader:
         if not isinstance(given, dict):
             self.problems.append(f"{path}.stats: expected a mapping")
             return
-        stats = {str(k): number for k, v in given.items() if (number := _number(v)) is not None}
+        stats = {str(k): known for k, v in given.items() if (known := number(v)) is not None}
         count = stats.get("count")
         yield Metric(
             name="/".join(str(name) for name in names),
             value=value,
-            count=int(count) if count is not None and math.isfinite(count) and count >= 0 else None,
+            count=int(count) if count is not None and count >= 0 else None,
             stderr=stats.get("stderr"),
             stats=stats,
         )
@@ -127,9 +126,3 @@ class _Reader:
             self.problems.append(f"{here}: expected a mapping")
             return {}
         return value
-
-
-def _number(value: Any) -> float | None:
-    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
-        return None
-    return float(value)

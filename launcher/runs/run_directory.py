@@ -10,6 +10,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import os
+import shutil
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -109,6 +110,12 @@ def exit_of(data: Mapping[str, Any] | None) -> Exit | None:
     texts = {name: data[name] for name in ("reason", "started", "ended") if isinstance(data.get(name), str)}
     attempt = data.get("attempt")
     return Exit(exit_code=data["exit_code"], attempt=attempt if isinstance(attempt, int) else 1, **texts)
+
+
+def bring(job: Path, destination: Path) -> None:
+    """Copies a job's folder that this machine sees to where it is wanted, unless it is there already."""
+    if job.is_dir() and job.resolve() != destination.resolve():
+        shutil.copytree(job, destination, dirs_exist_ok=True, symlinks=True)
 
 
 def mark(job: Path, stage: str, **more: Any) -> None:
