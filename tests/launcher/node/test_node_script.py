@@ -21,6 +21,7 @@ from on_node import clean, left_running
 
 GOLDENS = Path(__file__).parent / "goldens"
 FOREVER = "touch {out}/ready; while :; do sleep 0.1; done"
+CONTAINED = [pytest.param(name, marks=pytest.mark.service(name)) for name in ("docker", "podman")]
 ODD = "ü '\" $(touch pwned) `touch pwned` ${HOME} \\ \n; touch pwned #é"
 
 
@@ -76,6 +77,14 @@ def test_a_job_that_is_killed_has_its_signal_told(node: Any) -> None:
     one = node("kill -9 $$")
     assert one.work() == 137
     assert one.exit()["reason"] == "killed by signal 9"
+    clean(one)
+
+
+@pytest.mark.parametrize("runtime", CONTAINED, indirect=True)
+def test_a_job_that_takes_too_much_memory_has_that_told(node: Any) -> None:
+    one = node("x=a; while :; do x=$x$x; done", resources=Resources(memory=20 << 20))
+    assert one.work() == 137
+    assert one.exit()["reason"] == "out of memory"
     clean(one)
 
 
