@@ -16,6 +16,7 @@ from uuid import uuid4
 
 import pytest
 
+from services.cluster_runtimes import make_commands
 from services.engine import Engine, import_busybox, start_engine
 from services.harness_images import build_harness, push_busybox
 from services.lepton import Lepton, new_workspace, start_lepton
@@ -212,7 +213,8 @@ def whole_busybox(docker_engine: Engine, registry: str, skopeo: Skopeo, shared: 
 @pytest.fixture(scope="session")
 def _slurm(shared: Shared) -> Slurm:
     found = _once(shared, "slurm", lambda folder: start_slurm(shared, folder))
-    return Slurm(Path(found["conf"]), found["cluster"], Path(found["sql"]), found["owner"])
+    conf, sql = Path(found["conf"]), Path(found["sql"])
+    return Slurm(conf, found["cluster"], sql, found["owner"], found["without_pyxis"])
 
 
 @pytest.fixture
@@ -220,6 +222,19 @@ def slurm(_slurm: Slurm, monkeypatch: pytest.MonkeyPatch) -> Slurm:
     """The test run's own cluster; SLURM_CONF points at it. Shared: cancel what you leave running."""
     monkeypatch.setenv("SLURM_CONF", str(_slurm.conf))
     return _slurm
+
+
+@pytest.fixture
+def runtimes_of_clusters(
+    slurm: Slurm, shared: Shared, registry: str, monkeypatch: pytest.MonkeyPatch
+) -> Path:
+    """Stand-ins for pyxis, enroot and apptainer, on the cluster and on PATH; the file of how the latter two
+    were called."""
+    if slurm.without_pyxis:
+        unavailable(f"pyxis: {slurm.without_pyxis}")
+    made = _once(shared, "cr", lambda folder: make_commands(shared, folder))
+    monkeypatch.setenv("PATH", f"{made['path']}{os.pathsep}{os.environ['PATH']}")
+    return Path(made["log"])
 
 
 @pytest.fixture(scope="session")

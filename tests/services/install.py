@@ -34,6 +34,16 @@ def need(shared: Shared, name: str, *, packages: Sequence[str]) -> Path:
     return found
 
 
+def need_file(shared: Shared, path: Path, *, packages: Sequence[str]) -> Path:
+    """The file, after installing `packages` if it is missing. Raises Unavailable."""
+    with shared.lock("apt"):
+        if not path.exists():
+            _install(shared, packages, wanted=str(path))
+    if not path.exists():
+        raise Unavailable(f"{path} is still missing after installing {' '.join(packages)}")
+    return path
+
+
 def _install(shared: Shared, packages: Sequence[str], *, wanted: str) -> None:
     by_hand = f"apt-get install {' '.join(packages)}"
     apt = program("apt-get")

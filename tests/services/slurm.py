@@ -9,6 +9,7 @@ import os
 import secrets
 import signal
 import socket
+import stat
 import subprocess
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -16,6 +17,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from services.cluster_runtimes import build_pyxis
 from services.install import need, program
 from services.processes import free_port, start, tail, wait_until
 from services.required import Unavailable
@@ -25,6 +27,7 @@ PACKAGES = ["slurm-wlm", "slurmdbd", "mariadb-server", "munge"]
 # Of the partitions `high`, `low` and `scavenge` the first takes the node from the others, whose jobs are
 # queued again and cancelled. `fragile` is for tests that kill the node's daemon.
 NODES = ("n1", "n2", "n3", "n4")
+GPU_NODE = "n2"
 
 _CONF = """\
 ClusterName={cluster}
@@ -56,6 +59,8 @@ BatchStartTimeout=30
 SchedulerParameters=sched_interval=1,bf_interval=1,sched_min_interval=0
 PreemptType=preempt/partition_prio
 PreemptMode=REQUEUE
+PlugStackConfig={folder}/plugstack.conf
+GresTypes=gpu
 AccountingStorageType=accounting_storage/slurmdbd
 AccountingStorageHost=127.0.0.1
 AccountingStoragePort={dbd_port}
@@ -100,12 +105,13 @@ wait "$!"
 @dataclass(frozen=True, slots=True)
 class Slurm:
     """`conf` is what SLURM_CONF takes; `slurm.run("sinfo")` gives what a command printed. `sql` is the
-    accounting database's socket."""
+    accounting database's socket. `without_pyxis` says why its stand-in is missing."""
 
     conf: Path
     cluster: str
     sql: Path
     owner: int
+    without_pyxis: str | None = None
 
     @property
     def environ(self) -> dict[str, str]:
@@ -169,8 +175,10 @@ def start_slurm(shared: Shared, folder: Path) -> dict[str, Any]:
         "dbd_port": free_port(),
         "sql_port": free_port(),
     }
+    gpus = _make_gpus(folder)
     nodes = [
         _NODE.format(name=name, host=given["host"], port=free_port(), cpus=64 if name == "n2" else 8)
+        + (f" Gres=gpu:{gpus}" if name == GPU_NODE else "")
         for name in NODES
     ]
     conf, dbd = folder / "slurm.conf", folder / "slurmdbd.conf"
@@ -179,6 +187,12 @@ def start_slurm(shared: Shared, folder: Path) -> dict[str, Any]:
     dbd.chmod(0o600)
     for name in ("state", *(f"spool-{node}" for node in NODES)):
         (folder / name).mkdir()
+    plugins, without_pyxis = "", None
+    try:
+        plugins = build_pyxis(shared, folder)
+    except Unavailable as error:
+        without_pyxis = str(error)
+    (folder / "plugstack.conf").write_text(plugins)
     slurm = Slurm(conf, given["cluster"], folder / "sql.socket", shared.owner)
     _start_munge(shared, folder)
     _start_database(shared, folder, given["sql_port"])
@@ -188,7 +202,21 @@ def start_slurm(shared: Shared, folder: Path) -> dict[str, Any]:
     for name, daemon in [(name, slurm.start_node(name)) for name in NODES]:
         log = shared.folder / f"slurm-{name}" / "log"
         _wait(partial(slurm.is_idle, name), daemon, log, f"the node {name}")
-    return {"conf": str(conf), "cluster": slurm.cluster, "sql": str(slurm.sql), "owner": shared.owner}
+    return {
+        "conf": str(conf),
+        "cluster": slurm.cluster,
+        "sql": str(slurm.sql),
+        "owner": shared.owner,
+        "without_pyxis": without_pyxis,
+    }
+
+
+def _make_gpus(folder: Path) -> int:
+    """Devices that Slurm hands out as GPUs, and how many: of a GPU they have a device file's number only."""
+    for number in range(4):
+        os.mknod(folder / f"gpu{number}", stat.S_IFCHR | 0o666, os.makedev(1, 3))
+    (folder / "gres.conf").write_text(f"NodeName={GPU_NODE} Name=gpu File={folder}/gpu[0-3]\n")
+    return 4
 
 
 def _start_munge(shared: Shared, folder: Path) -> None:
