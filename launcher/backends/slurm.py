@@ -8,6 +8,7 @@ starts it again under the same number where it was preempted, its node failed or
 
 from __future__ import annotations
 
+import posixpath
 import time
 from collections.abc import Hashable, Mapping, Sequence
 from pathlib import Path, PurePosixPath
@@ -34,9 +35,11 @@ _SHOWN = (NODE_SCRIPT, files.SCRIPT, files.RUN_CONFIG)
 
 def plan(run: RunPlan, job: JobPlan) -> Mapping[str, Any]:
     together = scripts.array_of(run, job)
-    text = scripts.submission_file(run, together, 1, run.parallel)
-    made = {**text, **scripts.job_files(run, job, 1, {})}
-    shown = (*text, *_SHOWN)
+    ((path, text),) = scripts.submission_file(run, together, 1, run.parallel).items()
+    name = posixpath.relpath(path, job.directory)
+    made = {name: text, **scripts.job_files(run, job, 1, {})}
+    # Once for all tasks of an array.
+    shown = (name, *_SHOWN) if job.key == together[0].key else _SHOWN
     return {
         "backend": "slurm",
         "host": run.settings.get("hostname"),

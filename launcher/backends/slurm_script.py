@@ -61,7 +61,10 @@ def array_of(run: RunPlan, job: JobPlan) -> tuple[JobPlan, ...]:
     wanted = alike(run, job)
     if wanted is None or job.depends_on:
         return (job,)
-    return tuple(each for each in run.jobs if not each.depends_on and alike(run, each) == wanted)
+    found = [each for each in run.jobs if not each.depends_on and alike(run, each) == wanted]
+    # With a limit for waiting, nobody is made to wait by an array of its own.
+    first = found if run.queue_timeout is None else found[: run.parallel]
+    return tuple(first) if job in first else (job,)
 
 
 def submission_file(run: RunPlan, jobs: Sequence[JobPlan], attempt: int, at_once: int) -> Files:

@@ -63,6 +63,18 @@ def test_a_run_is_one_array_and_each_task_its_own_job(
         assert (Path(run.directory) / job.directory / "logs" / "slurm.log").exists()
 
 
+def test_a_dry_run_shows_an_array_once(on_slurm: Place, tmp_path: Path) -> None:
+    run = on_slurm.run(tmp_path / "here", *[RESULTS] * 3, parallel=2)
+    after = replace(run.jobs[2], depends_on=(run.jobs[0].key,))
+    run = replace(run, jobs=(*run.jobs[:2], after))
+    plans = [on_slurm.backend.plan(run, job) for job in run.jobs]
+    name = f"../../.slurm/evaldock-{run.run_id}-1.sub"
+    assert [plan["array"] for plan in plans] == [[job.key for job in run.jobs[:2]]] * 2 + [None]
+    assert [name in plan["files"] for plan in plans] == [True, True, False]
+    assert ["#SBATCH --array=0-1\n" in plan["script"] for plan in plans] == [True, False, False]
+    assert "# ==> slurm.sub <==\n" in plans[2]["script"]
+
+
 def test_no_more_tasks_run_at_once_than_the_run_allows(
     on_slurm: Place, slurm: Slurm, tmp_path: Path, database: Database
 ) -> None:
@@ -83,6 +95,9 @@ def test_with_a_limit_for_waiting_only_what_may_run_is_handed_over(
     on_slurm: Place, tmp_path: Path, database: Database
 ) -> None:
     run = on_slurm.run(tmp_path / "here", *[WAIT] * 4, parallel=2, queue_timeout=3600.0)
+    keys = [job.key for job in run.jobs]
+    shown = [on_slurm.backend.plan(run, job)["array"] for job in run.jobs]
+    assert shown == [keys[:2], keys[:2], None, None]
     rows = begun(database, run)
     assert [row.native_id is not None for row in rows] == [True, True, False, False]
     for index in range(4):
