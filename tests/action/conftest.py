@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import shutil
-import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -14,6 +13,7 @@ import pytest
 
 from action.composite import Runner
 from action.foreign_actions import FOREIGN
+from git_commands import git
 from services.github_packages import GitHubPackages
 from services.shared import Shared
 from standins import standin
@@ -25,11 +25,6 @@ MAPPING = """\
 container = "oci:images/quickcheck:1.0"
 packages = ["./harnesses/quickcheck"]
 """
-
-
-def git(folder: Path, *arguments: str) -> str:
-    done = subprocess.run(["git", "-C", str(folder), *arguments], capture_output=True, text=True, check=True)
-    return done.stdout
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,11 +12,7 @@ import pytest
 from catalog.errors import NotFound, Refused, UsageError
 from catalog.github import branches
 from catalog.github.branches import Branch, Unpushed, with_token
-
-
-def git(folder: Path, *arguments: str) -> str:
-    done = subprocess.run(["git", "-C", str(folder), *arguments], capture_output=True, text=True, check=True)
-    return done.stdout
+from git_commands import git
 
 
 @pytest.fixture

@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 
 from catalog.github.branches import Branch
+from git_commands import git
 from launched import Place
 from launcher.plans.plan_files import plan_to_data
 from launcher.runs import open_runs
@@ -24,8 +25,8 @@ KEPT = Kept(catalog="catalog", publish="commit", branch="main", origin={"GITHUB_
 
 @pytest.fixture
 def branch(tmp_path: Path) -> Branch:
-    for command in (["init", "--quiet", "--bare", "upstream.git"], ["clone", "-q", "upstream.git", "clone"]):
-        subprocess.run(["git", *command], cwd=tmp_path, check=True, capture_output=True)
+    git(tmp_path, "init", "--quiet", "--bare", "upstream.git")
+    git(tmp_path, "clone", "--quiet", "upstream.git", "clone")
     return Branch(clone=tmp_path / "clone", name=open_runs.BRANCH, history=False)
 
 

@@ -2,7 +2,6 @@ from __future__ import annotations
 
 import hashlib
 import shutil
-import subprocess
 from dataclasses import replace
 from pathlib import Path
 
@@ -10,15 +9,9 @@ import pytest
 
 from catalog import store
 from catalog.models import Harness
+from git_commands import git
 from running import evaldock
 from synthetic import make_catalog
-
-
-def git(repository: Path, *arguments: str) -> str:
-    done = subprocess.run(
-        ["git", "-C", str(repository), *arguments], capture_output=True, text=True, check=True
-    )
-    return done.stdout.strip()
 
 
 def commit(repository: Path, message: str) -> str:

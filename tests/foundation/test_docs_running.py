@@ -20,6 +20,7 @@ import pytest
 from catalog import record_files
 from docs import run_configuration_reference
 from foundation import doc_examples
+from git_commands import git
 
 ROOT = Path(__file__).parents[2]
 DOCS = ROOT / "docs"
@@ -156,10 +157,5 @@ def test_the_script_for_ci_runs_judges_and_publishes(
             )
             assert done.returncode == 0, done.stderr
     assert "1 against 1: could be chance" in done.stdout
-    pushed = subprocess.run(
-        ["git", "-C", str(tmp_path / "upstream.git"), "log", "--format=%s", "-1", "main"],
-        capture_output=True,
-        text=True,
-        check=True,
-    )
-    assert pushed.stdout == "Publish quickcheck.chat for org/next\n"
+    pushed = git(tmp_path / "upstream.git", "log", "--format=%s", "-1", "main")
+    assert pushed == "Publish quickcheck.chat for org/next"

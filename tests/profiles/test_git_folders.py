@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import subprocess
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -12,18 +11,13 @@ from typing import Any
 import pytest
 
 from catalog.errors import EvaldockError, InvalidInput, NotFound, Refused, Unreachable, UsageError
+from git_commands import git
 from launcher.code import git_checkouts
 from launcher.code.git_checkouts import checkout
 from launcher.code.git_sources import GitMount, read_mount
 from launcher.configuration.model import Execution
 from launcher.profiles import env_file, surroundings
 from running import evaldock
-
-
-def git(folder: Path, *words: str) -> str:
-    identity = ("-c", "user.name=t", "-c", "user.email=t@t.example", "-c", "init.defaultBranch=main")
-    ran = subprocess.run(["git", *identity, *words], cwd=folder, capture_output=True, text=True, check=True)
-    return ran.stdout.strip()
 
 
 @pytest.fixture

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import json
-import subprocess
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
+from git_commands import git
 from planned_runs import HARNESSES
 from running import evaldock
 
@@ -62,10 +62,6 @@ api_key_name = "MY_WANDB"
 [artifacts]
 root = "artifacts"
 """
-
-
-def git(folder: Path, *words: str) -> None:
-    subprocess.run(["git", "-c", "init.defaultBranch=main", *words], cwd=folder, check=True)
 
 
 @pytest.fixture(params=["here", pytest.param("box", marks=pytest.mark.service("docker"))])

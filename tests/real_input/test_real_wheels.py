@@ -6,7 +6,6 @@ from __future__ import annotations
 import gzip
 import io
 import random
-import subprocess
 import zipfile
 from collections.abc import Callable, Mapping
 from datetime import date
@@ -19,6 +18,7 @@ import zstandard
 
 from catalog import store
 from catalog.models import Task
+from git_commands import git
 from image_parts import OCI_MANIFEST, Descriptor, Layer, Layout, encoded, member, sha256, tar
 from running import evaldock
 from services.pypi import RealWheels
@@ -218,10 +218,6 @@ def root(images: Mapping[str, str], tmp_path: Path) -> Path:
 def write_mapping(root: Path, images: Mapping[str, str]) -> None:
     tables = [f'[{entry}]\ncontainer = "{image}"\n' for entry, image in images.items()]
     (root / "mapping.toml").write_text("\n".join(tables))
-
-
-def git(root: Path, *arguments: str) -> None:
-    subprocess.run(["git", "-C", str(root), *arguments], check=True, capture_output=True)
 
 
 def commit(root: Path) -> None:

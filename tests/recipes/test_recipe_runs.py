@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import socket
-import subprocess
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
@@ -12,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from git_commands import git
 from launched import wait_for
 from planned_runs import HARNESSES
 from running import Ran, evaldock
@@ -253,14 +253,11 @@ def test_artifacts_by_name_and_commits_of_git(
     (project / "numbers.txt").write_text("one two")
     assert evaldock("artifact", "put", "numbers", "numbers.txt").code == 0
     upstream = tmp_path / "upstream"
-    for words in (
-        ["init", "--quiet", "-b", "main", str(upstream)],
-        ["-C", str(upstream), "commit", "--quiet", "--allow-empty", "-m", "none"],
-    ):
-        subprocess.run(["git", *words], check=True)
+    git(tmp_path, "init", "--quiet", "upstream")
+    git(upstream, "commit", "--quiet", "--allow-empty", "-m", "none")
     (upstream / "letters.txt").write_text("a b")
-    subprocess.run(["git", "-C", str(upstream), "add", "."], check=True)
-    subprocess.run(["git", "-C", str(upstream), "commit", "--quiet", "-m", "letters"], check=True)
+    git(upstream, "add", ".")
+    git(upstream, "commit", "--quiet", "-m", "letters")
     recipe(
         "reads",
         "[tool.runspec]",

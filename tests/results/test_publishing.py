@@ -13,6 +13,7 @@ import pytest
 from catalog.errors import NotFound, Refused, Unreachable
 from catalog.record_files import load_all
 from catalog.records import Metric, Record
+from git_commands import git
 from launcher.results.publishing import publish
 
 RECORD = Record(
@@ -27,11 +28,6 @@ RECORD = Record(
 )
 
 
-def git(folder: Path, *arguments: str) -> str:
-    done = subprocess.run(["git", "-C", str(folder), *arguments], capture_output=True, text=True, check=True)
-    return done.stdout
-
-
 @pytest.fixture
 def upstream(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A bare repository whose main branch holds a catalog."""
@@ -39,7 +35,7 @@ def upstream(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         monkeypatch.setenv(f"GIT_AUTHOR_{name}", value)
         monkeypatch.setenv(f"GIT_COMMITTER_{name}", value)
     bare = tmp_path / "upstream.git"
-    subprocess.run(["git", "init", "--quiet", "--bare", "-b", "main", str(bare)], check=True)
+    git(bare.parent, "init", "--quiet", "--bare", bare.name)
     first = clone(bare, tmp_path / "first")
     (first / "mapping.toml").write_text("")
     git(first, "add", ".")
@@ -49,7 +45,7 @@ def upstream(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def clone(bare: Path, folder: Path) -> Path:
-    subprocess.run(["git", "clone", "--quiet", str(bare), str(folder)], check=True, capture_output=True)
+    git(folder.parent, "clone", "--quiet", str(bare), folder.name)
     return folder
 
 
@@ -57,8 +53,8 @@ def test_written_committed_and_pushed(upstream: Path, tmp_path: Path) -> None:
     work = clone(upstream, tmp_path / "work")
     done = publish(work, [(RECORD, {"a": 1.0})], push=True)
     assert done.files == ("results/h/t/m/r.samples.json", "results/h/t/m/r.json")
-    assert git(work, "log", "--format=%s", "-1").strip() == "Publish h.t for m"
-    assert git(upstream, "rev-parse", "main").strip() == done.commit
+    assert git(work, "log", "--format=%s", "-1") == "Publish h.t for m"
+    assert git(upstream, "rev-parse", "main") == done.commit
     again = publish(work, [(RECORD, {"a": 1.0})], push=True)
     assert (again.files, again.commit) == ((), None)
 
@@ -95,11 +91,12 @@ def test_processes_publish_into_one_folder_at_once(tmp_path: Path) -> None:
     (tmp_path / "mapping.toml").write_text("")
     script = (
         "import sys; from dataclasses import replace; from pathlib import Path; "
-        "sys.path.insert(0, sys.argv[1]); from test_publishing import RECORD; "
+        "sys.path[:0] = sys.argv[1:3]; from test_publishing import RECORD; "
         "from launcher.results.publishing import publish\n"
-        "for n in range(20): publish(Path(sys.argv[2]), [(replace(RECORD, run=f'{sys.argv[3]}-{n}'), {})])"
+        "for n in range(20): publish(Path(sys.argv[3]), [(replace(RECORD, run=f'{sys.argv[4]}-{n}'), {})])"
     )
-    command = [sys.executable, "-c", script, str(Path(__file__).parent), str(tmp_path)]
+    folders = (Path(__file__).parent, Path(__file__).parents[1], tmp_path)
+    command = [sys.executable, "-c", script, *map(str, folders)]
     running = [subprocess.Popen([*command, str(n)]) for n in range(5)]
     assert [process.wait(120) for process in running] == [0] * 5
     assert len(load_all(tmp_path)[0]) == 100
@@ -120,7 +117,7 @@ def test_a_push_that_can_not_work_keeps_the_commit(upstream: Path, tmp_path: Pat
     upstream.rename(tmp_path / "gone.git")
     with pytest.raises(Unreachable, match="git push failed"):
         publish(work, [(RECORD, {})], push=True)
-    assert git(work, "log", "--format=%s", "-1").strip() == "Publish h.t for m"
+    assert git(work, "log", "--format=%s", "-1") == "Publish h.t for m"
     (tmp_path / "gone.git").rename(upstream)
     publish(work, [(RECORD, {})], push=True)
     assert len(load_all(clone(upstream, tmp_path / "check"))[0]) == 1

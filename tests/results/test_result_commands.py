@@ -7,11 +7,9 @@ import io
 import json
 import os
 import shutil
-import subprocess
 import sys
-import time
 from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -20,7 +18,9 @@ import jsonschema
 import pytest
 import yaml
 
+from git_commands import git
 from running import Ran, evaldock
+from standins import standin
 
 ROOT = Path(__file__).parents[2]
 SCHEMA = json.loads((ROOT / "catalog/schema/record.schema.json").read_text())
@@ -43,24 +43,6 @@ class Finished:
     state: Path
     run: str
     failed: str
-
-
-@contextmanager
-def standin(folder: Path, *arguments: str) -> Iterator[str]:
-    """Its base URL."""
-    file = folder / "url"
-    folder.mkdir()
-    command = [sys.executable, "-m", "catalog.cli", "standin", "--port", "0", "--url-file", str(file)]
-    with subprocess.Popen([*command, *arguments], stdout=subprocess.DEVNULL, cwd=ROOT) as server:
-        try:
-            deadline = time.monotonic() + 60
-            while not file.exists():
-                assert server.poll() is None, "the stand-in ended"
-                assert time.monotonic() < deadline, "the stand-in does not listen"
-                time.sleep(0.05)
-            yield file.read_text()
-        finally:
-            server.terminate()
 
 
 def target(model: str, url: str) -> dict[str, Any]:
@@ -92,8 +74,8 @@ def finished(tmp_path_factory: pytest.TempPathFactory, real_wheels: object) -> I
         assert evaldock("pack", root / "harnesses/quickcheck", "--to", image).code == 0
         (root / "mapping.toml").write_text(MAPPING)
         assert evaldock("sync", "--catalog", root).code == 0
-        good = stack.enter_context(standin(root / "good"))
-        worse = stack.enter_context(standin(root / "worse", "--fault", "400:every=2"))
+        good = stack.enter_context(standin(tmp_path_factory.mktemp("good")))
+        worse = stack.enter_context(standin(tmp_path_factory.mktemp("worse"), "--fault", "400:every=2"))
         whole = start(root, "whole", [target("org/good", good), target("org/worse", worse)])
         assert whole.code == 0, whole.err
         failed = start(root, "failed", [target("org/gone", "http://127.0.0.1:9/v1")])
@@ -192,12 +174,10 @@ def test_an_unknown_run_and_a_folder_without_catalog(finished: Finished, root: P
 
 
 def test_committed_with_a_message_that_names_task_and_models(finished: Finished, root: Path) -> None:
-    subprocess.run(["git", "init", "--quiet", "-b", "main", str(root)], check=True)
+    git(root, "init", "--quiet")
     done = evaldock("publish", finished.run, "--commit", "--json")
-    said = subprocess.run(
-        ["git", "-C", str(root), "log", "--format=%H %s"], capture_output=True, text=True, check=True
-    )
-    assert said.stdout.strip() == f"{done.json['commit']} Publish {TASK} for org/good and org/worse"
+    said = git(root, "log", "--format=%H %s")
+    assert said == f"{done.json['commit']} Publish {TASK} for org/good and org/worse"
 
 
 def test_compares_two_models_sample_by_sample(published: Path) -> None:

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import os
-import subprocess
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+import git_commands
 from catalog import store
 from catalog.models import Task
 from generator.site.history import ChangeLog, History
@@ -19,10 +18,9 @@ from site_builds import Page, rewrite
 from synthetic import make_catalog
 
 
-def git(folder: Path, *arguments: str, date: str = "2024-01-01") -> None:
-    command = ["git", "-C", str(folder), *arguments]
-    environment = {"GIT_COMMITTER_DATE": f"{date}T12:00:00+0000", "GIT_AUTHOR_DATE": f"{date}T12:00:00+0000"}
-    subprocess.run(command, check=True, capture_output=True, env={**os.environ, **environment})
+def git(folder: Path, *words: str, date: str = "2024-01-01") -> None:
+    moment = f"{date}T12:00:00+0000"
+    git_commands.git(folder, *words, environ={"GIT_COMMITTER_DATE": moment, "GIT_AUTHOR_DATE": moment})
 
 
 @pytest.fixture
