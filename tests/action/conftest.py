@@ -14,6 +14,7 @@ import pytest
 from action.composite import Runner
 from action.foreign_actions import FOREIGN
 from git_commands import git
+from running import evaldock
 from services.github_packages import GitHubPackages
 from services.shared import Shared
 from standins import standin
@@ -68,6 +69,14 @@ def repository(tmp_path: Path, packed: Path) -> Repository:
     shutil.copytree(packed, made.clone, dirs_exist_ok=True)
     made.commit(message="A catalog")
     return made
+
+
+@pytest.fixture
+def synced(repository: Repository) -> Repository:
+    """With its catalog."""
+    assert evaldock("sync", "--catalog", repository.clone).code == 0
+    repository.commit(message="Read the images")
+    return repository
 
 
 @pytest.fixture

@@ -9,17 +9,11 @@ from pathlib import Path
 import pytest
 
 from action.composite import Runner
-from action.conftest import ACTION, Repository, git
+from action.conftest import ACTION, Repository
+from git_commands import git
 from running import evaldock
 
 pytestmark = pytest.mark.service("node")
-
-
-@pytest.fixture
-def synced(repository: Repository) -> Repository:
-    assert evaldock("sync", "--catalog", repository.clone).code == 0
-    repository.commit(message="Read the images")
-    return repository
 
 
 @pytest.fixture

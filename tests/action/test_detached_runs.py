@@ -10,8 +10,9 @@ from pathlib import Path
 import pytest
 
 from action.composite import Runner
-from action.conftest import ACTION, Repository, git
+from action.conftest import ACTION, Repository
 from action.workflow_log import Ran
+from git_commands import git
 from launched import until
 from launcher.runs.open_runs import BRANCH
 from standins import standin

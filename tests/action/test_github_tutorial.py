@@ -14,9 +14,10 @@ import pytest
 import yaml
 
 from action.composite import Runner
-from action.conftest import ROOT, Repository, git
+from action.conftest import ROOT, Repository
 from catalog import __version__
 from foundation import doc_examples
+from git_commands import git
 from services.fixtures import Images
 from standins import standin
 

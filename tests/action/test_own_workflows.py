@@ -12,11 +12,12 @@ import pytest
 import yaml
 
 from action.composite import Runner
-from action.conftest import ROOT, Repository, git
+from action.conftest import ROOT, Repository
 from catalog import store
 from foundation import doc_examples
 from generator.site.run_commands import RunCommands
 from generator.site.settings import Settings
+from git_commands import git
 from launched import until
 
 pytestmark = pytest.mark.service("pypi", "node")

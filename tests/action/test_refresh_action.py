@@ -7,7 +7,8 @@ from collections.abc import Callable, Iterator
 import pytest
 
 from action.composite import Runner
-from action.conftest import ACTION, Repository, git
+from action.conftest import ACTION, Repository
+from git_commands import git
 from running import evaldock
 from services.github_server import GitHubServer, github_server
 
@@ -18,13 +19,6 @@ pytestmark = pytest.mark.service("node")
 def github() -> Iterator[GitHubServer]:
     with github_server() as server:
         yield server
-
-
-@pytest.fixture
-def synced(repository: Repository) -> Repository:
-    assert evaldock("sync", "--catalog", repository.clone).code == 0
-    repository.commit(message="Read the images")
-    return repository
 
 
 def new_task(repository: Repository) -> None:

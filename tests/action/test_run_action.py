@@ -10,7 +10,8 @@ from pathlib import Path
 import pytest
 
 from action.composite import Runner
-from action.conftest import ACTION, Repository, git
+from action.conftest import ACTION, Repository
+from git_commands import git
 from services.github_server import github_server
 from standins import standin
 
