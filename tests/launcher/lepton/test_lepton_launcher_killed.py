@@ -12,7 +12,6 @@ from launcher.jobs import RunPlan, State
 from launcher.runs import handle as run_handle
 from launcher.runs.database import Database
 from launcher.runs.supervisor import request_stop
-from lepton_place import lepton_place
 from services.lepton import Lepton
 
 COUNT = "echo once >>{out}/count; until [ -e {out}/go ]; do sleep 0.1; done; " + RESULTS
@@ -24,11 +23,6 @@ STEPS = {
     "collecting": ("launcher.node.result_stream", "unpack", "after"),
     "collected": ("launcher.backends.lepton", "collect", "after"),
 }
-
-
-@pytest.fixture
-def place(request: pytest.FixtureRequest, lepton: Lepton) -> Place:
-    return lepton_place(request)
 
 
 def killed_at(step: str, run: RunPlan, folder: Path, database: Database) -> None:
