@@ -25,6 +25,9 @@ RAY_DEADLINE = 180  # seconds for a Ray cluster to come up inside a job
 SUBMISSION = "slurm.sub"
 # Below a run's folder: what no job's container sees.
 OWN = ".slurm"
+# Seconds between two signs of life of a start; after how many that are missing it counts as dead; how many a
+# newer start waits for one that lives.
+BEAT, BEATS, PATIENCE = 5, 6, 24
 # Beside a file of secrets, which each start of the job deletes: what the next start gets.
 _KEPT = ".slurm"
 _DEFAULTS = {"nodes": 1, "auto_resume": True, "stop_before": 120, "container_runtime": "none", "array": True}
@@ -106,6 +109,11 @@ def submission(run: RunPlan, jobs: Sequence[JobPlan], attempt: int, at_once: int
         all_used=f"its total walltime of {clock(most or 0)} is used up",
         not_again="Slurm took its time or its place, and would not start it again",
         secrets=secret_files(),
+        start_file=files.START,
+        first_start=_first_start(attempt),
+        beat=BEAT,
+        beats=BEATS,
+        patience=PATIENCE,
         log=files.JOB_LOG,
         exit_file=files.EXIT,
         node_script=NODE_SCRIPT,
@@ -123,7 +131,15 @@ def job_files(run: RunPlan, job: JobPlan, attempt: int, secrets: Mapping[str, st
         for kept, name in secret_files():
             if name in made:
                 made[kept] = made.pop(name)
+    # An earlier attempt that lives still learns from it that its time is over.
+    made[files.START] = (f"{_first_start(attempt)} submitted\n".encode(), 0o644)
     return made
+
+
+def _first_start(attempt: int) -> int:
+    """Below the numbers of all starts of this attempt, above those of earlier ones. They have ten digits for
+    the job and five for its restarts."""
+    return attempt * 10**15
 
 
 def _asked(run: RunPlan, job: JobPlan) -> tuple[int, tuple[str, ...]]:

@@ -48,8 +48,10 @@ _OPTIONS = MappingProxyType(
 _ENGINE = r"""
 engine=@engine@ name=@name@ server_name=@name@-server
 ask() { "$engine" kill --signal "$1" "$name" >/dev/null 2>&1; }
-# One by one: of several names podman leaves those be that stand behind an unknown one.
+# A newer start on this very machine has taken over the names. They are taken one by one: of several podman
+# leaves those be that stand behind an unknown one.
 clear() {
+  ours || [ "$beside" != "$(uname -n)" ] || return
   for each in "$name" "$server_name"; do
 @kill@
     "$engine" rm --force --volumes "$each"

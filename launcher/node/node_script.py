@@ -31,6 +31,7 @@ _TEMPLATE = r"""#!/bin/sh
 set -u
 case $0 in */*) cd "${0%/*}" || exit 70 ;; esac
 here=$PWD mark=@key@/@attempt@/node
+marked=$mark${EVALDOCK_START:+/$EVALDOCK_START}
 reason= code=70 job= server= child= late= guard= memory= spoiled=
 now() { date -u +%Y-%m-%dT%H:%M:%SZ 2>/dev/null; }
 nap() { sleep 0.1 2>/dev/null || sleep 1; }
@@ -91,9 +92,16 @@ own_code() {
   [ -f @exit_file@ ] && grep -q '"attempt": @attempt@}' @exit_file@ &&
     sed -n 's/.*"exit_code": \([0-9]*\),.*/\1/p' @exit_file@
 }
+# Whether the folder is still this start's: its scheduler may have started the job again, on `beside`,
+# which owns all that lies here once it runs.
+ours() {
+  newest= state= beside=
+  [ -z "${EVALDOCK_START-}" ] || read -r newest state beside <@start_file@
+  if [ "$state" = runs ] && [ "$newest" -gt "$EVALDOCK_START" ]; then return 1; fi
+} 2>/dev/null
 # Processes of the job know it by their environment, wherever they have gone.
 kill_marked() {
-  for entry in $(grep -lszx "EVALDOCK_JOB=$mark" /proc/[0-9]*/environ 2>/dev/null); do
+  for entry in $(grep -lszx "EVALDOCK_JOB=$marked" /proc/[0-9]*/environ 2>/dev/null); do
     entry=${entry#/proc/}
     kill -KILL "${entry%/environ}" 2>/dev/null
   done
@@ -106,6 +114,7 @@ guard() {
   while kill -0 "$1" 2>/dev/null; do sleep 1; done
   clear
   kill_marked
+  ours || exit
   grep -q "mark=$mark" @node_script@ || exit
   forget
   started=
@@ -114,6 +123,10 @@ guard() {
 }
 [ "${1-}" != guard ] || guard "$2"
 started=$(now)
+end() {
+  [ -z "$guard" ] || kill -s KILL -- "-$guard" "$guard" 2>/dev/null
+  exit "$code"
+}
 finish() {
   code=$?
   trap - EXIT
@@ -122,6 +135,7 @@ finish() {
   [ -z "$late" ] || kill "$late" 2>/dev/null
   clear
   kill_marked
+  ours || end
   forget
   own=$(own_code)
   [ -z "$memory" ] || [ "${own:-137}" != 137 ] || own= code=137 reason="out of memory"
@@ -138,11 +152,11 @@ finish() {
   else
     code=$own
   fi
-  [ -z "$guard" ] || kill -s KILL -- "-$guard" "$guard" 2>/dev/null
-  exit "$code"
+  end
 }
 # The job has @grace@ seconds for its last checkpoint, and ends by itself then.
 stop() {
+  ours || exit 143
   if [ -z "$job" ]; then
     reason="stopped on request"
     exit 143
@@ -224,6 +238,7 @@ def node_script(run: RunPlan, job: JobPlan, attempt: int, *, runtime: str, root:
         exit_file=files.EXIT,
         secrets=files.SECRETS,
         reserve=files.RESERVE,
+        start_file=files.START,
         server=SERVER_FOLDER,
         artifacts=files.ARTIFACTS,
         node_script=NODE_SCRIPT,

@@ -21,6 +21,7 @@ ask() { [ "$job" = starting ] || kill "-$1" "$job" 2>/dev/null; }
 serving() { read -r served <server/pid && kill -s "$1" -- "-$served"; } 2>/dev/null
 clear() {
   for each in ${job#starting} $server; do kill -s KILL -- "-$each" "$each"; done
+  ours || return
   serving TERM
   left=20
   while [ "$left" -gt 0 ] && serving 0; do nap; left=$((left - 1)); done
@@ -65,7 +66,7 @@ server_tail() { tail -n 20 @server_log@; }
 _COMMON = r"""
 environment() {
   unset PYTHONPATH PYTHONHOME VIRTUAL_ENV
-  EVALDOCK_JOB=$mark EVALDOCK_HEAD=$(uname -n)
+  EVALDOCK_JOB=$marked EVALDOCK_HEAD=$(uname -n)
   export EVALDOCK_JOB EVALDOCK_HEAD
   own_environment
 }

@@ -29,6 +29,8 @@ RUN_CONFIG = "run_config.yml"
 EXIT = "exit.json"
 SECRETS = ".secrets"
 RESERVE = ".reserve"
+# Names the newest start of a job that its scheduler may start again while an older start still lives.
+START = ".start"
 SUBMITTING = ".submitting"
 RESULTS = "artifacts/results.yml"
 STAGES = ("stage.pre-start", "stage.running", "stage.exit")

@@ -3,6 +3,7 @@
 set -u
 case $0 in */*) cd "${0%/*}" || exit 70 ;; esac
 here=$PWD mark=0123456789abcdef-000/2/node
+marked=$mark${EVALDOCK_START:+/$EVALDOCK_START}
 reason= code=70 job= server= child= late= guard= memory= spoiled=
 now() { date -u +%Y-%m-%dT%H:%M:%SZ 2>/dev/null; }
 nap() { sleep 0.1 2>/dev/null || sleep 1; }
@@ -63,9 +64,16 @@ own_code() {
   [ -f exit.json ] && grep -q '"attempt": 2}' exit.json &&
     sed -n 's/.*"exit_code": \([0-9]*\),.*/\1/p' exit.json
 }
+# Whether the folder is still this start's: its scheduler may have started the job again, on `beside`,
+# which owns all that lies here once it runs.
+ours() {
+  newest= state= beside=
+  [ -z "${EVALDOCK_START-}" ] || read -r newest state beside <.start
+  if [ "$state" = runs ] && [ "$newest" -gt "$EVALDOCK_START" ]; then return 1; fi
+} 2>/dev/null
 # Processes of the job know it by their environment, wherever they have gone.
 kill_marked() {
-  for entry in $(grep -lszx "EVALDOCK_JOB=$mark" /proc/[0-9]*/environ 2>/dev/null); do
+  for entry in $(grep -lszx "EVALDOCK_JOB=$marked" /proc/[0-9]*/environ 2>/dev/null); do
     entry=${entry#/proc/}
     kill -KILL "${entry%/environ}" 2>/dev/null
   done
@@ -77,7 +85,7 @@ prepare() {
 }
 environment() {
   unset PYTHONPATH PYTHONHOME VIRTUAL_ENV
-  EVALDOCK_JOB=$mark EVALDOCK_HEAD=$(uname -n)
+  EVALDOCK_JOB=$marked EVALDOCK_HEAD=$(uname -n)
   export EVALDOCK_JOB EVALDOCK_HEAD
   own_environment
 }
@@ -85,6 +93,7 @@ ask() { [ "$job" = starting ] || kill "-$1" "$job" 2>/dev/null; }
 serving() { read -r served <server/pid && kill -s "$1" -- "-$served"; } 2>/dev/null
 clear() {
   for each in ${job#starting} $server; do kill -s KILL -- "-$each" "$each"; done
+  ours || return
   serving TERM
   left=20
   while [ "$left" -gt 0 ] && serving 0; do nap; left=$((left - 1)); done
@@ -127,6 +136,7 @@ guard() {
   while kill -0 "$1" 2>/dev/null; do sleep 1; done
   clear
   kill_marked
+  ours || exit
   grep -q "mark=$mark" node.sh || exit
   forget
   started=
@@ -135,6 +145,10 @@ guard() {
 }
 [ "${1-}" != guard ] || guard "$2"
 started=$(now)
+end() {
+  [ -z "$guard" ] || kill -s KILL -- "-$guard" "$guard" 2>/dev/null
+  exit "$code"
+}
 finish() {
   code=$?
   trap - EXIT
@@ -143,6 +157,7 @@ finish() {
   [ -z "$late" ] || kill "$late" 2>/dev/null
   clear
   kill_marked
+  ours || end
   forget
   own=$(own_code)
   [ -z "$memory" ] || [ "${own:-137}" != 137 ] || own= code=137 reason="out of memory"
@@ -159,11 +174,11 @@ finish() {
   else
     code=$own
   fi
-  [ -z "$guard" ] || kill -s KILL -- "-$guard" "$guard" 2>/dev/null
-  exit "$code"
+  end
 }
 # The job has 8 seconds for its last checkpoint, and ends by itself then.
 stop() {
+  ours || exit 143
   if [ -z "$job" ]; then
     reason="stopped on request"
     exit 143

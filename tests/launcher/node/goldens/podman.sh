@@ -3,6 +3,7 @@
 set -u
 case $0 in */*) cd "${0%/*}" || exit 70 ;; esac
 here=$PWD mark=0123456789abcdef-000/2/node
+marked=$mark${EVALDOCK_START:+/$EVALDOCK_START}
 reason= code=70 job= server= child= late= guard= memory= spoiled=
 now() { date -u +%Y-%m-%dT%H:%M:%SZ 2>/dev/null; }
 nap() { sleep 0.1 2>/dev/null || sleep 1; }
@@ -63,9 +64,16 @@ own_code() {
   [ -f exit.json ] && grep -q '"attempt": 2}' exit.json &&
     sed -n 's/.*"exit_code": \([0-9]*\),.*/\1/p' exit.json
 }
+# Whether the folder is still this start's: its scheduler may have started the job again, on `beside`,
+# which owns all that lies here once it runs.
+ours() {
+  newest= state= beside=
+  [ -z "${EVALDOCK_START-}" ] || read -r newest state beside <.start
+  if [ "$state" = runs ] && [ "$newest" -gt "$EVALDOCK_START" ]; then return 1; fi
+} 2>/dev/null
 # Processes of the job know it by their environment, wherever they have gone.
 kill_marked() {
-  for entry in $(grep -lszx "EVALDOCK_JOB=$mark" /proc/[0-9]*/environ 2>/dev/null); do
+  for entry in $(grep -lszx "EVALDOCK_JOB=$marked" /proc/[0-9]*/environ 2>/dev/null); do
     entry=${entry#/proc/}
     kill -KILL "${entry%/environ}" 2>/dev/null
   done
@@ -73,8 +81,10 @@ kill_marked() {
 forget() { rm -f .secrets server/.secrets nodes/*/.secrets .reserve .full .code .stage.* environment; }
 engine=podman name=evaldock-0123456789abcdef-000-2 server_name=evaldock-0123456789abcdef-000-2-server
 ask() { "$engine" kill --signal "$1" "$name" >/dev/null 2>&1; }
-# One by one: of several names podman leaves those be that stand behind an unknown one.
+# A newer start on this very machine has taken over the names. They are taken one by one: of several podman
+# leaves those be that stand behind an unknown one.
 clear() {
+  ours || [ "$beside" != "$(uname -n)" ] || return
   for each in "$name" "$server_name"; do
     "$engine" kill --signal KILL "$each"
     "$engine" rm --force --volumes "$each"
@@ -140,6 +150,7 @@ guard() {
   while kill -0 "$1" 2>/dev/null; do sleep 1; done
   clear
   kill_marked
+  ours || exit
   grep -q "mark=$mark" node.sh || exit
   forget
   started=
@@ -148,6 +159,10 @@ guard() {
 }
 [ "${1-}" != guard ] || guard "$2"
 started=$(now)
+end() {
+  [ -z "$guard" ] || kill -s KILL -- "-$guard" "$guard" 2>/dev/null
+  exit "$code"
+}
 finish() {
   code=$?
   trap - EXIT
@@ -156,6 +171,7 @@ finish() {
   [ -z "$late" ] || kill "$late" 2>/dev/null
   clear
   kill_marked
+  ours || end
   forget
   own=$(own_code)
   [ -z "$memory" ] || [ "${own:-137}" != 137 ] || own= code=137 reason="out of memory"
@@ -172,11 +188,11 @@ finish() {
   else
     code=$own
   fi
-  [ -z "$guard" ] || kill -s KILL -- "-$guard" "$guard" 2>/dev/null
-  exit "$code"
+  end
 }
 # The job has 8 seconds for its last checkpoint, and ends by itself then.
 stop() {
+  ours || exit 143
   if [ -z "$job" ]; then
     reason="stopped on request"
     exit 143
