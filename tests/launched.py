@@ -8,7 +8,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, TypeVar
@@ -20,7 +20,11 @@ from launcher.runs.database import Database, JobRow
 from launcher.runs.supervisor import finished, tick
 
 Answer = TypeVar("Answer")
+# The environment in which, and the handle by which, a job is asked for in vain.
+Unheard = tuple[Mapping[str, str], JobHandle]
 PATIENCE = 90.0
+# What has to arrive as it is, and to be found nowhere else.
+SECRET = "s3cr$t'\"`touch pwned` $(touch pwned) \\ é\nvalue"
 # A command that leaves the smallest results that count.
 RESULTS = (
     "echo 'results: {tasks: {t: {metrics: {m: {scores: {s: {value: 1.0, stats: {}}}}}}}}' >{out}/results.yml"
@@ -34,9 +38,10 @@ class Place:
 
     `settings` are the backend's in a plan, `execution` those that a configuration of it needs. `contained`:
     jobs see their results as /results. `lost` takes a job away from under the backend, `killed` kills its
-    script, `cut` is the environment in which, or the handle by which, it can't be reached. `native` is all
-    that the service tells of a job, `busy` a time in which no job is started. `held` are names of files that
-    only their owner can read and that hold secrets until the job has ended.
+    script. By `cut` its service can't be reached, while `mute` it answers and says nothing. `native` is all
+    that the service tells of a job, `busy` a time in which no job is started that asks for a CPU. `held` are
+    names of files that only their owner can read and that hold secrets until the job has ended. `unset` is
+    the exit code and what the reason begins with where a job's machine lacks a variable.
     """
 
     name: str
@@ -44,14 +49,16 @@ class Place:
     network: str | None = None
     lost: Callable[[JobHandle], None] = lambda _: None
     killed: Callable[[JobHandle], None] = lambda _: None
-    cut: Callable[[JobHandle], tuple[Mapping[str, str], JobHandle]] = lambda handle: ({}, handle)
+    cut: Callable[[JobHandle], Unheard] = lambda handle: ({}, handle)
+    mute: Callable[[JobHandle], AbstractContextManager[Unheard]] = lambda handle: nullcontext(({}, handle))
     remote: str | None = None
     settings: Mapping[str, Any] = field(default_factory=dict)
     execution: Mapping[str, Any] = field(default_factory=dict)
     contained: bool = False
     native: Callable[[JobHandle], str] = lambda _: ""
-    busy: Callable[[], AbstractContextManager[None]] | None = None
+    busy: Callable[[], AbstractContextManager[None]] = nullcontext
     held: tuple[str, ...] = ()
+    unset: tuple[int | None, str] = (70, "the variable {} is not set on this machine")
 
     @property
     def backend(self) -> Backend:
@@ -88,6 +95,10 @@ class Place:
         """`execution` of a run configuration for this place."""
         network = {"network": self.network} if self.network else {}
         return {"type": self.name, **network, **self.execution, **more}
+
+    def beside(self, **more: Any) -> dict[str, Any]:
+        """`execution` of a run whose jobs reach the servers of this machine."""
+        return self.configuration(**({"network": "host"} if self.contained else {}), **more)
 
     def submit(self, run: RunPlan, attempt: int = 1, secrets: Mapping[str, str] | None = None) -> JobHandle:
         """The run's first job; the handle is the one that a supervisor would ask with."""
@@ -140,6 +151,12 @@ def ended(place: Place, handle: JobHandle) -> JobStatus:
 
 def artifacts(handle: JobHandle) -> Path:
     return Path(handle.directory) / "artifacts"
+
+
+def items(run: RunPlan) -> list[bytes]:
+    """Lines of those that quickcheck, the run's first job, has finished."""
+    path = there(run) / "artifacts" / "workflow_output.jsonl"
+    return path.read_bytes().splitlines() if path.exists() else []
 
 
 def exit_of(handle: JobHandle) -> dict[str, Any]:

@@ -5,21 +5,22 @@ from __future__ import annotations
 import json
 import os
 import signal
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 
-from launched import Place, until
+from launched import SECRET, Place, Unheard, until
 from launcher.backends import environments, lepton_api
 from launcher.jobs import JobHandle
+from mute_server import mute_server
 from planned_runs import HARNESSES
 from services.lepton import Lepton
 from services.processes import free_port
 
 # What the contract suite gives jobs under these names: on Lepton it is the workspace that has them.
-SECRETS = {"HOST_KEY": "s3cr$t'\"`x` \\ value", "STANDIN_KEY": "only-for-the-stand-in"}
+SECRETS = {"HOST_KEY": SECRET, "STANDIN_KEY": "only-for-the-stand-in"}
 # The harness in the image of a test module's jobs.
 HARNESS = {
     "test_quickcheck": "./harnesses/quickcheck",
@@ -40,8 +41,13 @@ def lepton_place(request: pytest.FixtureRequest) -> Place:
         script = until(lambda: _script(workspace, handle), "the job's script runs")
         os.kill(script, signal.SIGKILL)
 
-    def cut(handle: JobHandle) -> tuple[Mapping[str, str], JobHandle]:
+    def cut(handle: JobHandle) -> Unheard:
         return {"LEPTON_WORKSPACE_URL": f"http://127.0.0.1:{free_port()}"}, handle
+
+    @contextmanager
+    def mute(handle: JobHandle) -> Iterator[Unheard]:
+        with mute_server() as host:
+            yield {"LEPTON_WORKSPACE_URL": f"http://{host}"}, handle
 
     def native(handle: JobHandle) -> str:
         log = lepton_log(workspace, handle).decode("utf-8", "replace")
@@ -50,8 +56,10 @@ def lepton_place(request: pytest.FixtureRequest) -> Place:
     @contextmanager
     def busy() -> Iterator[None]:
         workspace.change(settings={"hold": True})
-        yield
-        workspace.change(settings={"hold": False})
+        try:
+            yield
+        finally:
+            workspace.change(settings={"hold": False})
 
     volume = {"from": "node-nfs:shared", "path": "/evals", "mount_path": str(root)}
     execution = {"resource_shape": "cpu.small", "output_dir": str(root)}
@@ -62,11 +70,14 @@ def lepton_place(request: pytest.FixtureRequest) -> Place:
         lost=lost,
         killed=killed,
         cut=cut,
+        mute=mute,
         remote=str(root),
         settings={**execution, "volumes": [volume], "results_limit": 1 << 20},
         execution={**execution, "mounts": [volume]},
         native=native,
         busy=busy,
+        # It knows before: a container without one of its secrets would never start.
+        unset=(None, "not submitted: the workspace has no secret {}"),
     )
 
 

@@ -4,21 +4,23 @@ from __future__ import annotations
 
 import json
 import os
+import secrets
 import signal
 import time
-from collections.abc import Mapping
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from launched import Place, until
+from launched import Place, Unheard, until
 from launcher.backends.ray_api import Cluster
 from launcher.backends.ray_request import submission_id
 from launcher.jobs import JobHandle
-from services.ray_head import RayHead
+from mute_server import mute_server
+from services.ray_head import CPUS, RayHead
 from services.shared import Shared
 
 
@@ -53,8 +55,23 @@ def place_on(head: RayHead, root: Path, **settings: Any) -> Place:
     def killed(handle: JobHandle) -> None:
         signal_all(handle, "run.sh", signal.SIGKILL)
 
-    def cut(handle: JobHandle) -> tuple[Mapping[str, str], JobHandle]:
+    def cut(handle: JobHandle) -> Unheard:
         return {}, replace(handle, settings={**given, "dashboard_url": "http://127.0.0.1:9"})
+
+    @contextmanager
+    def mute(handle: JobHandle) -> Iterator[Unheard]:
+        with mute_server() as host:
+            yield {}, replace(handle, settings={**given, "dashboard_url": f"http://{host}"})
+
+    @contextmanager
+    def busy() -> Iterator[None]:
+        cluster, holder = Cluster(head.url), f"holder-{secrets.token_hex(6)}"
+        cluster.submit({"submission_id": holder, "entrypoint": "sleep 600", "entrypoint_num_cpus": CPUS})
+        try:
+            until(lambda: head.get(f"/api/jobs/{holder}")["status"] == "RUNNING", "all CPUs are taken")
+            yield
+        finally:
+            cluster.stop(holder)
 
     def native(handle: JobHandle) -> str:
         job = head.get(f"/api/jobs/{submission_id(handle.key, handle.attempt)}")
@@ -66,10 +83,12 @@ def place_on(head: RayHead, root: Path, **settings: Any) -> Place:
         lost=lost,
         killed=killed,
         cut=cut,
+        mute=mute,
         remote=remote,
         settings=given,
         execution=given,
         native=native,
+        busy=busy,
     )
 
 

@@ -12,16 +12,17 @@ from typing import Any
 
 import pytest
 
-from launched import Place, until
+from launched import Place, Unheard, until
 from launcher.jobs import JobHandle
 from services.engine import Engine
 from services.slurm import Slurm
+from services.sshd import Sshd
 
 
 def slurm_place(request: pytest.FixtureRequest, **settings: Any) -> Place:
     """The cluster's head node is another machine, which shares its folder with the nodes."""
     slurm: Slurm = request.getfixturevalue("slurm")
-    request.getfixturevalue("sshd")
+    sshd: Sshd = request.getfixturevalue("sshd")
     root = Path(request.getfixturevalue("tmp_path")) / "cluster"
     (root / ".evaldock").mkdir(parents=True, exist_ok=True)
     # Making a harness's environment takes longer than using it: all tests of the run have one.
@@ -30,7 +31,13 @@ def slurm_place(request: pytest.FixtureRequest, **settings: Any) -> Place:
     with suppress(FileExistsError):
         (root / ".evaldock" / "environments").symlink_to(environments)
     given = {"hostname": "cluster", "output_dir": str(root)}
-    return _place(slurm, given, "none", str(root), **settings)
+
+    @contextmanager
+    def mute(handle: JobHandle) -> Iterator[Unheard]:
+        sshd.introduce(Path.home(), "mute", key=sshd.mute_key)
+        yield {}, replace(handle, settings={**handle.settings, "hostname": "mute"})
+
+    return replace(_place(slurm, given, "none", str(root), **settings), mute=mute)
 
 
 def slurm_docker_place(request: pytest.FixtureRequest) -> Place:
@@ -43,8 +50,16 @@ def slurm_docker_place(request: pytest.FixtureRequest) -> Place:
         containers = engine.run("ps", "-q", "--filter", f"label=evaldock.key={handle.key}")
         engine.run("kill", "--signal=KILL", *containers.split())
 
+    @contextmanager
+    def mute(handle: JobHandle) -> Iterator[Unheard]:
+        folder: Path = request.getfixturevalue("tmp_path") / "mute"
+        folder.mkdir()
+        (folder / "sh").write_text("#!/bin/sh\n")
+        (folder / "sh").chmod(0o755)
+        yield {"PATH": str(folder)}, handle
+
     place = _place(slurm, {}, "docker", None)
-    return replace(place, image=image, network="none", contained=True, killed=killed)
+    return replace(place, image=image, network="none", contained=True, killed=killed, mute=mute)
 
 
 def _place(slurm: Slurm, given: Mapping[str, Any], runtime: str, remote: str | None, **more: Any) -> Place:
@@ -64,7 +79,7 @@ def _place(slurm: Slurm, given: Mapping[str, Any], runtime: str, remote: str | N
     def killed(handle: JobHandle) -> None:
         _kill(handle, "run.sh")
 
-    def cut(handle: JobHandle) -> tuple[Mapping[str, str], JobHandle]:
+    def cut(handle: JobHandle) -> Unheard:
         if "hostname" in settings:
             return {}, replace(handle, settings={**settings, "port": 1})
         # A configuration that leads nowhere is asked for in the network, for minutes.

@@ -51,15 +51,27 @@ class Sshd:
         return sum(ports is None or int(port) in ports for port in asked)
 
     @property
+    def mute_key(self) -> Path:
+        """For who logs in with it, no command is run: every answer is empty."""
+        return self.key.with_name("mute_key")
+
+    @property
     def public_host_key(self) -> str:
         """Type and key, as a known_hosts file has them behind the host's name."""
         return " ".join(self.host_key.with_suffix(".pub").read_text().split()[:2])
 
     def introduce(
-        self, home: Path, name: str = "cluster", *, port: int | None = None, more: str = ""
+        self,
+        home: Path,
+        name: str = "cluster",
+        *,
+        port: int | None = None,
+        key: Path | None = None,
+        more: str = "",
     ) -> None:
         """Lets who lives in `home` reach the server as `name`, by a configuration such as a user has; on
-        another port, where something stands in between. `more` are further lines of it."""
+        another port, where something stands in between, or with another key. `more` are further lines of
+        it."""
         folder, port = home / ".ssh", port or self.port
         folder.mkdir(mode=0o700, exist_ok=True)
         with (folder / "known_hosts").open("a") as file:
@@ -67,7 +79,7 @@ class Sshd:
         with (folder / "config").open("a") as file:
             file.write(
                 f"Host {name}\n  HostName 127.0.0.1\n  Port {port}\n  User {self.user}\n"
-                f"  IdentityFile {self.key}\n{more}"
+                f"  IdentityFile {key or self.key}\n{more}"
             )
 
 
@@ -77,10 +89,11 @@ def start_sshd(shared: Shared, folder: Path) -> dict[str, Any]:
     sshd = need(shared, "sshd", packages=["openssh-server"])
     # Where the server gives up its rights; Debian makes it when it starts its own.
     Path("/run/sshd").mkdir(mode=0o755, exist_ok=True)
-    for name in ("host_key", "user_key"):
+    for name in ("host_key", "user_key", "mute_key"):
         make = ["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-C", name, "-f", str(folder / name)]
         subprocess.run(make, check=True, capture_output=True, timeout=60)
-    (folder / "authorized_keys").write_bytes((folder / "user_key.pub").read_bytes())
+    keys = [(folder / name).read_text() for name in ("user_key.pub", "mute_key.pub")]
+    (folder / "authorized_keys").write_text(f'{keys[0]}command="true" {keys[1]}')
     (folder / "home").mkdir()
     port, conf = free_port(), folder / "sshd_config"
     # The cluster's, where there is one: the folder of the service `slurm`.

@@ -1,4 +1,7 @@
-"""A model server beside the evaluation: started, waited for, asked under the injected URL, always ended."""
+"""A model server beside the evaluation: started, waited for, asked under the injected URL, always ended.
+
+Lepton serves models by endpoints of their own: see tests/launcher/lepton.
+"""
 
 from __future__ import annotations
 
@@ -10,6 +13,7 @@ from pathlib import Path
 
 import pytest
 
+from job_places import on
 from launched import RESULTS, Place, changed, here, supervise, there, wait_for
 from launcher.backends import processes
 from launcher.jobs import Deployment, Mount, RunPlan, SecretName, State
@@ -33,12 +37,11 @@ asyncio.run(serve())
 """
 IDLE = "trap 'exit 0' TERM; sleep 600 & wait"
 Serving = Callable[..., Deployment]
+pytestmark = on(serves=True)
 
 
 @pytest.fixture(autouse=True)
-def shared_cache(place: Place, environments: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    if place.name == "lepton":
-        pytest.skip("models are served by endpoints there, not beside a job: see tests/launcher/lepton")
+def shared_cache(environments: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("EVALDOCK_CACHE", str(environments))
 
 
@@ -101,7 +104,7 @@ def test_the_evaluation_asks_the_server_and_it_is_torn_down(
     image = server.image
     run = plan(
         {
-            "execution": place.configuration(**({"network": "host"} if image else {})),
+            "execution": place.beside(),
             "deployment": {
                 "type": "generic",
                 "command": shlex.join(server.command),

@@ -2,13 +2,27 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from launched import RESULTS, Place, artifacts, ended, exit_of, status, supervise, there, wait_for
+from job_places import on
+from launched import (
+    RESULTS,
+    Place,
+    artifacts,
+    changed,
+    ended,
+    exit_of,
+    states,
+    status,
+    supervise,
+    there,
+    wait_for,
+)
 from launcher.backends import processes
-from launcher.jobs import JobHandle, RunPlan, State
+from launcher.jobs import JobHandle, Resources, RunPlan, State
 from launcher.runs.database import Database
 from launcher.runs.supervisor import request_stop, tick
 
@@ -106,14 +120,47 @@ def test_a_harness_that_ignores_the_request_is_killed(place: Place, tmp_path: Pa
 def test_a_queued_job_is_cancelled_before_it_ran(place: Place, tmp_path: Path, database: Database) -> None:
     run = place.run(tmp_path, FOREVER, "touch {out}/ran", parallel=1)
     database.record(run)
-    rows = tick(database, run.run_id, {})
-    assert [row.native_id is None for row in rows] == [False, True]
+    (_, waiting) = tick(database, run.run_id, {})
+    # With the launcher, or with a scheduler that was told to run one at a time.
+    assert waiting.state in (State.PLANNED, State.QUEUED)
     wait_for(there(run) / "artifacts" / "ready")
     request_stop(database, run.run_id)
     rows = supervise(database, run)
     assert [row.state for row in rows] == [State.CANCELLED] * 2
     assert [row.reason for row in rows] == ["stopped on request"] * 2
-    assert not there(run, 1).exists()
+    assert not (there(run, 1) / "artifacts" / "ran").exists()
+
+
+@on(scheduled=True)
+def test_what_waits_in_the_backends_own_queue_is_cancelled_there(place: Place, tmp_path: Path) -> None:
+    run = changed(place.run(tmp_path, "touch {out}/ran"), resources=Resources(cpus=1))
+    with place.busy():
+        handle = place.submit(run)
+        assert status(place, handle).state is State.QUEUED
+        place.backend.cancel(handle)
+        place.backend.cancel(handle)
+        assert ended(place, handle).state is State.CANCELLED
+        place.backend.cancel(handle)
+    place.collect(run, handle)
+    assert status(place, handle).state is State.CANCELLED
+    assert not (there(run) / "artifacts" / "ran").exists()
+
+
+@on(scheduled=True)
+def test_a_run_that_waits_in_the_backends_own_queue_is_stopped_whole(
+    place: Place, tmp_path: Path, database: Database
+) -> None:
+    run = place.run(tmp_path, *["touch {out}/ran; " + RESULTS] * 2, parallel=2)
+    run = replace(run, jobs=tuple(replace(job, resources=Resources(cpus=1)) for job in run.jobs))
+    database.record(run)
+    with place.busy():
+        tick(database, run.run_id, {})
+        assert states(tick(database, run.run_id, {})) == [State.QUEUED] * 2
+        request_stop(database, run.run_id)
+        rows = supervise(database, run)
+    assert [(row.state, row.reason) for row in rows] == [(State.CANCELLED, "stopped on request")] * 2
+    for index in range(2):
+        assert not (there(run, index) / "artifacts" / "ran").exists()
 
 
 @pytest.mark.parametrize("broken", [None, "results: [", "results: {}"], ids=["none", "torn", "empty"])

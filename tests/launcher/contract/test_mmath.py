@@ -45,7 +45,7 @@ def test_mmath_scores_the_stand_in(
     with standin(tmp_path) as url:
         run = plan(
             {
-                "execution": place.configuration(**({"network": "host"} if place.contained else {})),
+                "execution": place.beside(),
                 "target": {"api_endpoint": {"model_id": "m/é", "url": url, "api_key_name": "STANDIN_KEY"}},
                 "evaluation": {"tasks": [{"name": "mmath_en", "params": {"limit_samples": 3}}]},
             },

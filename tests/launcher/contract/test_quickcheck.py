@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from launched import Place, changed, here, states, supervise, there, until
+from launched import Place, changed, here, items, states, supervise, until
 from launcher.jobs import RunPlan, State
 from launcher.results import results_file
 from launcher.runs import run_id
@@ -36,7 +36,7 @@ def checked(
 
     def made(url: str, **params: Any) -> RunPlan:
         data = {
-            "execution": place.configuration(**({"network": "host"} if place.contained else {})),
+            "execution": place.beside(),
             "target": {"api_endpoint": {"model_id": "stand-in", "url": url}},
             "evaluation": {"tasks": [{"name": "quickcheck.chat", "params": params}]},
         }
@@ -48,11 +48,6 @@ def checked(
     return made
 
 
-def lines(run: RunPlan) -> list[bytes]:
-    path = there(run) / "artifacts" / "workflow_output.jsonl"
-    return path.read_bytes().splitlines() if path.exists() else []
-
-
 def test_a_killed_attempt_is_resumed_from_its_checkpoint(
     place: Place, checked: Callable[..., RunPlan], tmp_path: Path, database: Database
 ) -> None:
@@ -60,20 +55,20 @@ def test_a_killed_attempt_is_resumed_from_its_checkpoint(
         run = checked(url, parallelism=2)
         database.record(run)
         tick(database, run.run_id, {})
-        until(lambda: len(lines(run)) >= 3, "three items are finished", patience=240)
+        until(lambda: len(items(run)) >= 3, "three items are finished", patience=240)
         (row,) = database.jobs(run.run_id)
         handle = row.handle(place.name)
         assert handle is not None
         place.killed(replace(handle, settings=run.settings))
         assert states(supervise(database, run)) == [State.FAILED]
-        before = lines(run)
+        before = items(run)
         assert 3 <= len(before) < 20
         first = stats(url)["requests"]
         assert resume(database, run.run_id) == [row.key]
         (row,) = supervise(database, run)
         assert (row.state, row.reason, row.attempt) == (State.SUCCEEDED, None, 2)
-        assert lines(run)[: len(before)] == before
-        assert len({json.loads(line)["id"] for line in lines(run)}) == 20
+        assert items(run)[: len(before)] == before
+        assert len({json.loads(line)["id"] for line in items(run)}) == 20
         assert stats(url)["requests"] - first == 20 - len(before)
     folder = here(run)
     scores = {metric.label: metric.value for metric in results_file.read(folder / "artifacts").metrics}

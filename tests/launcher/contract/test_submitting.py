@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from job_places import on
 from launched import (
     RESULTS,
     Place,
@@ -130,6 +131,25 @@ def test_who_cannot_be_reached_is_unknown(
             patch.setenv(name, value)
         answer = status(place, cut)
     assert answer.state is State.UNKNOWN
+    assert answer.reason
+    assert status(place, handle).state is State.RUNNING
+    go(handle)
+    assert ended(place, handle).state is State.SUCCEEDED
+    place.collect(run, handle)
+
+
+@on(asked=True)
+def test_an_answer_that_says_nothing_is_unknown(
+    place: Place, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = place.run(tmp_path, COUNT)
+    handle = place.submit(run)
+    wait_for(artifacts(handle) / "count")
+    with place.mute(handle) as (environ, mute), monkeypatch.context() as patch:
+        for name, value in environ.items():
+            patch.setenv(name, value)
+        answer = status(place, mute)
+    assert (answer.state, answer.exit_code) == (State.UNKNOWN, None)
     assert answer.reason
     assert status(place, handle).state is State.RUNNING
     go(handle)

@@ -6,9 +6,9 @@ import json
 from dataclasses import replace
 from pathlib import Path
 
-from launched import here, states, status, supervise, there, until
+from launched import here, items, states, status, supervise, there, until
 from launcher.backends import processes
-from launcher.jobs import RunPlan, State
+from launcher.jobs import State
 from launcher.results import results_file
 from launcher.runs import run_id
 from launcher.runs.database import Database
@@ -18,11 +18,6 @@ from ray_place import place_on, shared_root
 from services.fixtures import Heads
 from services.shared import Shared
 from standins import standin, stats
-
-
-def lines(run: RunPlan) -> list[bytes]:
-    path = there(run) / "artifacts" / "workflow_output.jsonl"
-    return path.read_bytes().splitlines() if path.exists() else []
 
 
 def test_quickcheck_goes_on_after_the_head_was_killed(
@@ -39,12 +34,12 @@ def test_quickcheck_goes_on_after_the_head_was_killed(
         run = plan(data, directory=tmp_path / "run", identity=run_id.new(), keep=True)
         database.record(run)
         tick(database, run.run_id, {})
-        until(lambda: len(lines(run)) >= 3, "three items are finished", patience=240)
+        until(lambda: len(items(run)) >= 3, "three items are finished", patience=240)
         (row,) = database.jobs(run.run_id)
         head.kill()
         assert states(tick(database, run.run_id, {})) == [State.UNKNOWN]
         until((there(run) / "exit.json").exists, "the node ends what nobody watches over")
-        before = lines(run)
+        before = items(run)
         assert 3 <= len(before) < 20
         own_ray_heads(head)
         # The new head has never heard of it: the job's own word stands.
@@ -57,8 +52,8 @@ def test_quickcheck_goes_on_after_the_head_was_killed(
         assert resume(database, run.run_id) == [row.key]
         (row,) = supervise(database, run)
         assert (row.state, row.reason, row.attempt) == (State.SUCCEEDED, None, 2)
-        assert lines(run)[: len(before)] == before
-        assert len({json.loads(line)["id"] for line in lines(run)}) == 20
+        assert items(run)[: len(before)] == before
+        assert len({json.loads(line)["id"] for line in items(run)}) == 20
         assert stats(url)["requests"] - first == 20 - len(before)
     scores = {metric.label: metric.value for metric in results_file.read(here(run) / "artifacts").metrics}
     assert scores["accuracy"] == 1.0

@@ -25,9 +25,8 @@ pytestmark = pytest.mark.timeout(900)  # the image and the environment are made 
 
 
 def asked(place: Place, url: str, *tasks: Any, **execution: Any) -> dict[str, Any]:
-    host = {"network": "host"} if place.contained else {}
     return {
-        "execution": place.configuration(**host, **execution),
+        "execution": place.beside(**execution),
         "target": {"api_endpoint": {"model_id": "stand-in", "url": url}},
         "evaluation": {"tasks": list(tasks)},
     }

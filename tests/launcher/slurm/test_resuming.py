@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from cuttable import relay
-from launched import Place, changed, here, supervise, there, until
+from launched import Place, changed, here, items, supervise, there, until
 from launcher.jobs import RunPlan, SecretName, State
 from launcher.results import results_file
 from launcher.runs import run_id
@@ -46,23 +46,18 @@ def planned(place: Place, folder: Path, url: str) -> RunPlan:
     return changed(run, secrets=(SecretName(name="KEY", source="HOST_KEY"),))
 
 
-def lines(run: RunPlan) -> list[bytes]:
-    path = there(run) / "artifacts" / "workflow_output.jsonl"
-    return path.read_bytes().splitlines() if path.exists() else []
-
-
 def begun(database: Database, run: RunPlan) -> JobRow:
     """The job, a few items on."""
     database.record(run)
     tick(database, run.run_id, ENVIRON)
-    until(lambda: len(lines(run)) >= 3, "three items are finished", patience=240)
+    until(lambda: len(items(run)) >= 3, "three items are finished", patience=240)
     (row,) = database.jobs(run.run_id)
     return row
 
 
 def check_whole(run: RunPlan, before: list[bytes], url: str) -> None:
     """Every item once, those from before as they were, no more questions than needed."""
-    now = [line for line in lines(run) if line.endswith(b"}")]
+    now = [line for line in items(run) if line.endswith(b"}")]
     assert now[: len(before)] == before
     assert len({json.loads(line)["id"] for line in now}) == 20
     # Two are under way at any time, and lost with what was asked them.
@@ -79,7 +74,7 @@ def test_queued_again_by_slurm(
     row = begun(database, run)
     slurm.run("scontrol", "requeue", str(row.native_id))
     until(lambda: "RUNNING" not in slurm.run("squeue", "-h", "-j", str(row.native_id), "-o", "%T"))
-    before = lines(run)
+    before = items(run)
     (ended,) = supervise(database, run, ENVIRON)
     assert (ended.state, ended.reason, ended.attempt) == (State.SUCCEEDED, None, 1)
     assert ended.native_id == row.native_id
@@ -96,7 +91,7 @@ def test_cancelled_from_outside_and_resumed(
     (ended,) = supervise(database, run, ENVIRON)
     assert (ended.state, ended.reason) == (State.FAILED, "stopped from outside")
     assert not [*there(run).rglob(".secrets*")]
-    before = lines(run)
+    before = items(run)
     assert resume(database, run.run_id) == [row.key]
     (ended,) = supervise(database, run, ENVIRON)
     assert (ended.state, ended.attempt) == (State.SUCCEEDED, 2)
@@ -111,7 +106,7 @@ def test_on_a_node_that_dies(
     run = replace(run, settings={**run.settings, "partition": "fragile"})
     row = begun(database, run)
     slurm.kill_node("n3")
-    before = lines(run)
+    before = items(run)
     until(lambda: "PENDING" in slurm.run("squeue", "-h", "-j", str(row.native_id), "-o", "%T"), "it waits")
     slurm.start_node("n3")
     (ended,) = supervise(database, run, ENVIRON)
