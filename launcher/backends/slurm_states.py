@@ -49,6 +49,8 @@ _REASONS: Mapping[str, str] = MappingProxyType(
 )
 # The script is over, or would end at once where Slurm starts it again.
 _OVER = ("COMPLETING", "PENDING", "REQUEUED", "REQUEUE_HOLD", "SPECIAL_EXIT")
+# What Slurm puts for the signal of a job whose output file could not be opened on the node.
+_NO_FOLDER = 53
 # Codes that a job leaves when it was ended from outside: its scheduler knows better why.
 _ENDED_FROM_OUTSIDE = (137, 143)
 
@@ -106,7 +108,13 @@ def _by_slurm(row: Row, state: State, seen: float) -> JobStatus:
     reason, code = _REASONS.get(row.state), row.exit_code
     if row.state == "CANCELLED" and row.reason == "DependencyNeverSatisfied":
         state, reason = State.FAILED, "a job that it depends on failed"
-    if row.signal:
+    if row.signal == _NO_FOLDER and state is State.FAILED:
+        reason = (
+            "its node could not write below the job's folder; execution.output_dir must be a folder "
+            "that all nodes share and you may write in"
+        )
+        code = None
+    elif row.signal:
         code = 128 + row.signal
         reason = reason or f"killed by signal {row.signal}"
     elif state is State.FAILED and reason is None and code == 0:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import re
 import tarfile
 import time
 from collections.abc import Mapping, Sequence
@@ -23,6 +24,9 @@ from launcher.runs import run_directory as files
 
 # What sbatch says when its controller can't be asked; all else is an answer.
 _LATER = ("contact slurm controller", "timed out", "connection refused", "temporarily", "zero bytes were")
+# The code of a submission that could not lay its files down, and what of that passes.
+_NOT_WRITTEN = 70
+_PASSING = ("no space left", "quota exceeded", "stale file handle", "input/output error")
 # Its folders, the job's own first.
 _FOLDERS = ("", f"/{files.LOGS}", f"/{files.ARTIFACTS}", f"/{SERVER_FOLDER}")
 # Archives that this process has seen arrive.
@@ -80,7 +84,9 @@ def _ship(host: Host, run: RunPlan, job: JobPlan) -> None:
         return
     target = f"{code_folder(scripts.root_of(run), job)}{packaging.SUFFIX}"
     if (host.name, target) not in _shipped:
-        host.run(["mkdir", "-p", str(PurePosixPath(target).parent)])
+        made = host.run(["mkdir", "-p", str(PurePosixPath(target).parent)])
+        if made.code:
+            raise _not_written(last_line(made), host.name)
         host.put(Path(run.directory) / files.CODE / f"{job.code}{packaging.SUFFIX}", target)
         _shipped.add((host.name, target))
 
@@ -128,9 +134,24 @@ def _numbers(ran: Ran, host: Host) -> dict[str, str]:
     word, _, code = answer.partition(" ")
     if word == "busy":
         raise NotSent("another launcher is submitting the same job", place=host.name)
+    if word != "refused" and ran.code == _NOT_WRITTEN:
+        raise _not_written(last_line(ran), host.name)
     if word != "refused":
         raise Unreachable(f"nothing could be laid down there: {last_line(ran)}", place=host.name)
-    raise _refusal(code, " ".join(rest.split()) or f"exit code {code}", host.name)
+    raise _refusal(code, _spoken(rest) or f"exit code {code}", host.name)
+
+
+def _spoken(text: str) -> str:
+    """What a command of Slurm's wrote, without its own name before each line."""
+    return "; ".join(re.sub(r"^\w+: error: ", "", line.strip()) for line in text.splitlines() if line.strip())
+
+
+def _not_written(said: str, place: str) -> Refused | Unreachable:
+    if any(word in said.lower() for word in _PASSING):
+        hint = "the job waits; make room there, or take another execution.output_dir"
+        return Unreachable(f"nothing could be laid down there: {said}", place=place, hint=hint)
+    hint = "execution.output_dir: a folder on the cluster that its nodes share and you may write in"
+    return Refused(f"nothing can be written there: {said}", place=place, hint=hint)
 
 
 def _refusal(code: str, said: str, place: str) -> Refused | Unreachable:
@@ -144,4 +165,8 @@ def _refusal(code: str, said: str, place: str) -> Refused | Unreachable:
         return NotSent(f"Slurm refused the job's dependencies: {said}", place=place)
     if "MaxSubmit" in said:
         return NoRoom(f"Slurm takes no more jobs at the moment: {said}", place=place)
-    return Refused(f"Slurm refused the job: {said}", place=place, hint="see execution.* and sinfo there")
+    return Refused(
+        f"Slurm refused the job: {said}",
+        place=place,
+        hint="`evaldock doctor` with the same configuration says what doesn't fit",
+    )

@@ -128,11 +128,18 @@ def test_a_job_that_never_started_leaves_no_secrets(on_slurm: Place, slurm: Slur
 def test_what_slurm_refuses_is_said(on_slurm: Place, tmp_path: Path) -> None:
     run = on_slurm.run(tmp_path / "here", RESULTS)
     wrong = replace(run, settings={**run.settings, "partition": "nowhere"})
-    with pytest.raises(Refused, match="Slurm refused the job: sbatch: error: invalid partition") as caught:
+    with pytest.raises(Refused, match="Slurm refused the job: invalid partition") as caught:
         on_slurm.submit(wrong)
     assert caught.value.place == "cluster"
     # The same key may still go elsewhere.
     assert ended(on_slurm, on_slurm.submit(run)).state is State.SUCCEEDED
+
+
+def test_a_folder_that_cannot_be_written_is_said_with_its_setting(on_slurm: Place, tmp_path: Path) -> None:
+    run = on_slurm.run(tmp_path / "here", RESULTS)
+    with pytest.raises(Refused, match=r"nothing can be written there: mkdir: .*/proc/nowhere") as caught:
+        on_slurm.submit(replace(run, remote=f"/proc/nowhere/{run.run_id}"))
+    assert "execution.output_dir" in str(caught.value.hint)
 
 
 AWAY = [

@@ -57,6 +57,13 @@ def test_every_state_has_its_meaning_in_accounting_and_queue(word: str) -> None:
         ("CANCELLED by 1000|0:15", State.CANCELLED, None, "killed by signal 15"),
         ("FAILED|3:0", State.FAILED, 3, None),
         ("FAILED|0:9", State.FAILED, 137, "killed by signal 9"),
+        (
+            "FAILED|0:53",
+            State.FAILED,
+            None,
+            "its node could not write below the job's folder; execution.output_dir must be a folder that all "
+            "nodes share and you may write in",
+        ),
         ("TIMEOUT|0:0", State.FAILED, 0, "its walltime was up"),
         ("PREEMPTED|0:0", State.FAILED, 0, "preempted by another job"),
         ("NODE_FAIL|1:0", State.FAILED, 1, "its node failed"),
