@@ -7,8 +7,8 @@ import time
 from collections.abc import Sequence
 from typing import Any
 
-from catalog.console import dim, green, note, out, red, width, yellow
-from catalog.tables import Column, table
+from catalog.console import dim, green, note, one_line, out, red, width, yellow
+from catalog.tables import Column, table, wrap
 from launcher.jobs import RunPlan, State
 from launcher.runs.database import JobRow, RunRow
 from launcher.runs.run_directory import timestamp
@@ -22,6 +22,8 @@ _STYLES = {
     State.UNKNOWN: yellow,
     State.PLANNED: dim,
 }
+# Of reasons below a table: characters of a line, lines of a reason, reasons.
+_LONGEST, _MOST_LINES, _MOST_REASONS = 600, 8, 4
 
 
 def styled(state: str) -> str:
@@ -74,9 +76,29 @@ def print_rows(rows: Sequence[tuple[RunPlan, JobRow]]) -> None:
     for plan, row in rows:
         progress = progress_of(plan, row)
         attempt = f"attempt {row.attempt}" if row.attempt > 1 else ""
-        reason = "; ".join(part for part in (attempt, _reason(row)) if part)
-        lines.append((row.key, row.state.value, str(progress or ""), row.task, row.model, reason[:300]))
-    out(table(columns, lines, width=width()))
+        reason = "; ".join(line for line in (attempt, *_lines(row)) if line)
+        lines.append((row.key, row.state.value, str(progress or ""), row.task, row.model, reason[:_LONGEST]))
+    shown = table(columns, lines, width=width())
+    out(shown)
+    if width() is not None:
+        _print_cut([row for _, row in rows], shown)
+
+
+def _print_cut(rows: Sequence[JobRow], shown: str) -> None:
+    """Reasons that the table had no room for, each once: most jobs of a run fail for the same one."""
+    cut: dict[tuple[str, ...], list[str]] = {}
+    for row in rows:
+        if _lines(row) and one_line("; ".join(_lines(row)))[:_LONGEST] not in shown:
+            cut.setdefault(tuple(_lines(row)), []).append(row.key)
+    columns = width() or 80
+    for said, keys in list(cut.items())[:_MOST_REASONS]:
+        others = f" and {len(keys) - 1} more" if len(keys) > 1 else ""
+        text = [line for part in said[:_MOST_LINES] for line in wrap(part[:_LONGEST], columns, indent="  ")]
+        out("\n".join(["", *wrap(f"{keys[0]}{others}:", columns), *text]))
+    if len(cut) > _MOST_REASONS:
+        run_id = rows[0].key.partition("-")[0]
+        left = f"{len(cut) - _MOST_REASONS} more reasons: `evaldock info {run_id} --json`"
+        out("\n".join(["", *wrap(left, columns)]))
 
 
 def print_runs(rows: Sequence[RunRow]) -> None:
@@ -139,6 +161,10 @@ class Watch:
 def _reason(row: JobRow) -> str:
     """Where nobody gave one for a failure, at least the exit code."""
     return row.reason or (f"exit code {row.exit_code}" if row.exit_code else "")
+
+
+def _lines(row: JobRow) -> list[str]:
+    return [text for line in _reason(row).splitlines() if (text := one_line(line))]
 
 
 def _time(seconds: float | None) -> str | None:

@@ -15,9 +15,9 @@ import pytest
 
 from launched import until
 from launcher.backends import processes
-from launcher.jobs import State
+from launcher.jobs import JobStatus, State
 from launcher.runs.database import Database
-from planned_runs import HARNESSES
+from planned_runs import HARNESSES, plan
 from running import Ran, evaldock
 from standins import standin
 
@@ -257,6 +257,30 @@ def test_what_is_printed_fits_the_terminal(run: Run, monkeypatch: pytest.MonkeyP
     assert "failed" in ran.out
     for shown in (ran.out, evaldock("ls", "runs").out, evaldock("status", ran.err.split()[2]).out):
         assert max(map(len, shown.splitlines())) <= int(columns)
+
+
+def test_a_reason_that_a_row_has_no_room_for_stands_below_once(
+    tmp_path: Path, state: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tasks = ["quickcheck.chat", "quickcheck.tools", "quickcheck.streaming"]
+    made = plan(
+        {"evaluation": {"tasks": tasks}, "execution": {"type": "process"}}, directory=tmp_path / "runs"
+    )
+    database = Database(state / "runs.db")
+    database.record(made)
+    said = "not submitted: head: Slurm refused the job: no such partition as that one\n  ask for another one"
+    failed = [JobStatus(state=State.FAILED, reason=said, seen=1.0)] * 2
+    database.note(zip((job.key for job in made.jobs), failed, strict=False))
+    database.close()
+    monkeypatch.setenv("COLUMNS", "90")
+    below = evaldock("info", made.run_id).out.partition("\n\n")[2].partition("\n\n")[2]
+    assert below.splitlines() == [
+        f"{made.jobs[0].key} and 1 more:",
+        "  not submitted: head: Slurm refused the job: no such partition as that one",
+        "  ask for another one",
+    ]
+    monkeypatch.delenv("COLUMNS")
+    assert "as that one; ask for another one\n" in evaldock("info", made.run_id).out
 
 
 def test_every_mistake_is_told_at_once(run: Run) -> None:
