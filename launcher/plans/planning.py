@@ -26,6 +26,14 @@ from launcher.profiles.key_binding import NO_KEYS, Keys
 
 _UNSAFE = re.compile(r"[^A-Za-z0-9._-]+")
 _SAFE_PATH = re.compile(r"[\w@%+=:,./-]+", re.ASCII)
+# What to do with an image that no engine can pull.
+_WITHOUT_CONTAINERS = "set `container_runtime: none` to install the harness's packages instead"
+_WITHOUT = {
+    "docker": "use `execution: process`",
+    "slurm": _WITHOUT_CONTAINERS,
+    "ray": _WITHOUT_CONTAINERS,
+}
+_PUSH = "push it to a registry and name it in mapping.toml"
 
 
 @dataclass(frozen=True, slots=True)
@@ -240,7 +248,7 @@ class _Planner:
         if ref.transport is not Transport.REGISTRY:
             self.problems.append(
                 f"{place}: {ref} is not in a registry, so the {self.backend} backend can't start it; "
-                "give `container` an image by digest, or use `execution: process`"
+                f"give `container` an image by digest, or {_WITHOUT.get(self.backend, _PUSH)}"
             )
         elif config.container is None:
             ref = ref.pinned(Digest.parse(harness.image.digest))

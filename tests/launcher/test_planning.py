@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import socket
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -314,3 +315,25 @@ def test_an_unknown_backend_is_named_with_the_nearest() -> None:
     expected = r"execution\.type: no backend 'proces'; did you mean 'process'\?; there are docker"
     with pytest.raises(InvalidInput, match=expected):
         plan({"execution": {"type": "proces"}, "evaluation": {"tasks": ["quickcheck.chat"]}})
+
+
+@pytest.mark.parametrize(
+    ("backend", "way_out"),
+    [
+        ({"type": "docker"}, "use `execution: process`"),
+        ({"type": "slurm", "container_runtime": "docker"}, "set `container_runtime: none`"),
+        ({"type": "lepton", "resource_shape": "cpu.small"}, "push it to a registry"),
+    ],
+    ids=["docker", "slurm", "lepton"],
+)
+def test_an_image_that_nobody_can_pull_comes_with_the_backends_own_way_out(
+    backend: dict[str, Any], way_out: str
+) -> None:
+    given = catalog()
+    packed = replace(given.harnesses[0].image, container="oci:images/quickcheck:1.0")
+    packed_only = replace(given, harnesses=(replace(given.harnesses[0], image=packed),))
+    (problem,) = problems(
+        {"evaluation": {"tasks": ["quickcheck.chat"]}, "execution": backend}, of=packed_only
+    )
+    assert "is not in a registry" in problem
+    assert way_out in problem
