@@ -19,23 +19,27 @@ PAGE = Path(__file__).parent / "reference" / "run-configuration.md"
 
 SIZES = ("execution.memory_limit", "execution.shm_size")
 MEANINGS: Mapping[str, str] = {
-    "execution.type": "The backend: `docker` (also called `local`) or `process`.",
-    "execution.output_dir": "Parent of the run's folder. Default: `./evaldock-runs`. `--output-dir` wins.",
-    "execution.mode": "`sequential`: one job at a time. `parallel`: all at once. `execution.parallel` wins.",
+    "execution.type": "The [backend](../how-to/choose-backend.md): `docker` (or `local`), `process`, "
+    "`slurm`, `ray` or `lepton`.",
+    "execution.output_dir": "Parent of the run's folder. Default: `./evaldock-runs`. `--output-dir` wins. "
+    "On `slurm` by SSH and on `lepton` it is a folder there.",
+    "execution.mode": "`sequential`: one job at a time. `parallel`: all at once, the default on `slurm`. "
+    "`execution.parallel` wins.",
     "execution.parallel": "How many jobs may run at once.",
     "execution.retries": "Further attempts of a job that failed or was lost.",
     "execution.on_failure": "`stop-all`: the first job that fails for good stops the others.",
     "execution.timeout": "Seconds that one attempt of a job may run; waiting for its start doesn't count.",
     "execution.queue_timeout": "Seconds that a submitted job may wait for its start.",
     "execution.deadline": "Seconds that the whole run may take.",
-    "execution.docker_args": "Flags of `docker run`; see the [table](#flags-in-docker_args). `docker` only.",
-    "execution.memory_limit": "Memory of a job's container. `docker` only.",
-    "execution.shm_size": "Its `/dev/shm`. `docker` only.",
-    "execution.cpus": "Its processors. `docker` only.",
-    "execution.gpus": "Its GPUs: how many, or `all`. `docker` only.",
-    "execution.network": "Its network, such as `host`. `docker` only.",
-    "execution.user": "The user it runs as, `UID[:GID]` or a name. `docker` only.",
-    "execution.mounts": "Folders in it: `SOURCE:/TARGET[:ro]`. `docker` only.",
+    "execution.docker_args": "Flags of `docker run`; see the [table](#flags-in-docker_args).",
+    "execution.memory_limit": "Memory of a job. On `slurm` also `memory`.",
+    "execution.shm_size": "Its `/dev/shm`, in a container.",
+    "execution.cpus": "Its processors. On `slurm` also `cpus_per_task`.",
+    "execution.gpus": "Its GPUs: how many, or `all`. On `slurm` also `gpus_per_node`.",
+    "execution.network": "Network of its container, such as `host`.",
+    "execution.user": "The user its container runs as, `UID[:GID]` or a name.",
+    "execution.mounts": "Folders in its container: `SOURCE:/TARGET[:ro]`. On `lepton` its [volumes]"
+    "(../how-to/lepton.md#settings).",
     "execution.env_vars": "[Variables](#variables) of every job.",
     "deployment.type": "What serves the model beside the evaluation. [More](../how-to/deployments.md)",
     "deployment.image": "The server's image. `nim` needs one; `vllm` and `sglang` have a default.",
@@ -165,7 +169,16 @@ def page() -> str:
 
 
 SECTIONS = (
-    ("execution", "Execution", "execution", "Where and how jobs run."),
+    (
+        "execution",
+        "Execution",
+        "execution",
+        "Where and how jobs run. What only one backend takes stands with it: "
+        "[Slurm](../how-to/slurm.md#settings), [Ray](../how-to/ray.md#all-settings), "
+        "[Lepton](../how-to/lepton.md#settings).\n\n"
+        "`process` gives a job all of the machine: nothing from `docker_args` to `mounts` counts there. On "
+        "`lepton` the resource shape says what a job gets.",
+    ),
     ("deployment", "Deployment", "deployment", "A model server that is started beside each evaluation."),
     (
         "target",

@@ -33,7 +33,7 @@ _LONGEST = 1000
 @click.option("--model-id", "models", multiple=True, metavar="MODEL", help="Model to ask; can be repeated.")
 @click.option("--url", help="Its endpoint; up to /v1 is enough.")
 @click.option("--api-key-name", metavar="NAME", help="Variable that holds its key (a name, not the key).")
-@click.option("--backend", metavar="NAME", help="process or docker. [default: docker]")
+@click.option("--backend", metavar="NAME", help="docker, process, slurm, ray or lepton. [default: docker]")
 @click.option("--limit", type=float, help="Samples per task: a number, or below 1 a part.")
 @click.option("-o", "--override", "overrides", multiple=True, metavar="KEY=VALUE", help="Like KEY=VALUE.")
 @click.option("--output-dir", type=click.Path(path_type=Path), help="Parent of the run's folder.")
