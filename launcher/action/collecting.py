@@ -73,7 +73,7 @@ class Collector:
                 done.worst = max(done.worst, self._end(run, done))
                 done.closed.add(run.run_id)
             else:
-                done.again[run.run_id] = files.read_json(self._handle(run)) or run.handle
+                done.again[run.run_id] = files.read_handle(self._handle(run)) or run.handle
         except (EvaldockError, OSError) as error:
             self.workflow.error(str(error), title=f"run {run.run_id} is left to the next time")
             done.worst = max(done.worst, 1)
@@ -100,7 +100,7 @@ class Collector:
     def _handle(self, run: OpenRun) -> Path:
         """Where it was begun, if that is this very machine: its jobs may be known by their folders alone."""
         begun = Path(str(run.handle["plan"]["directory"])) / files.HANDLE
-        there = files.read_json(begun)
+        there = files.read_handle(begun)
         if there is not None and (there.get("plan") or {}).get("run_id") == run.run_id:
             return begun
         return self.folder / run.run_id / files.HANDLE

@@ -203,10 +203,13 @@ class Database:
                 (time.time(), reason, key),
             )
 
-    def submitting(self, key: str) -> None:
-        """A backend is about to be given the job."""
+    def submitting(self, key: str, *, attempt: int | None = None) -> None:
+        """A backend is about to be given the job, or may have been given this `attempt` of it."""
         with self.transaction() as connection:
-            connection.execute("UPDATE jobs SET submitting = ? WHERE key = ?", (time.time(), key))
+            connection.execute(
+                "UPDATE jobs SET submitting = ?, attempt = coalesce(?, attempt) WHERE key = ?",
+                (time.time(), attempt, key),
+            )
 
     def not_submitted(self, key: str) -> None:
         """The backend was asked and doesn't know the job."""

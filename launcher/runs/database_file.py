@@ -80,7 +80,11 @@ def opened(path: Path) -> sqlite3.Connection:
 
 @contextmanager
 def transaction(connection: sqlite3.Connection) -> Iterator[sqlite3.Connection]:
-    """Holds the write lock from its start, so that what was read in it still holds when it writes."""
+    """Holds the write lock from its start, so that what was read in it still holds when it writes. One inside
+    of another is a part of that."""
+    if connection.in_transaction:
+        yield connection
+        return
     connection.execute("BEGIN IMMEDIATE")
     try:
         yield connection

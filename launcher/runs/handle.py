@@ -46,19 +46,21 @@ def adopt(database: Database, path: Path) -> RunPlan:
     file = path / files.HANDLE if path.is_dir() else path
     if not file.is_file():
         raise NotFound(f"no handle at {file}", hint="a run's folder holds it as run.json")
-    data = files.read_json(file)
+    data = files.read_handle(file)
     try:
         plan, jobs, created = _read(data)
+        plan = dataclasses.replace(plan, directory=str(file.parent.resolve()))
+        # All of it or nothing: of a job whose number was lost, another attempt could be started.
+        with database.transaction():
+            known = database.knows(plan.run_id)
+            database.record(plan, created=created)
+            if not known:
+                for job in plan.jobs:
+                    _adopt_job(database, plan, job, jobs.get(job.key, {}))
     except (KeyError, TypeError, ValueError, AttributeError) as problem:
         raise UsageError(
             f"not a run's handle: {type(problem).__name__}: {problem}", place=str(file)
         ) from None
-    plan = dataclasses.replace(plan, directory=str(file.parent.resolve()))
-    known = database.knows(plan.run_id)
-    database.record(plan, created=created)
-    if not known:
-        for job in plan.jobs:
-            _adopt_job(database, plan, job, jobs.get(job.key, {}))
     return plan
 
 
@@ -86,4 +88,4 @@ def _adopt_job(database: Database, plan: RunPlan, planned: JobPlan, job: dict[st
         state = State(job["state"])
         database.note([(planned.key, JobStatus(state=state, reason="ended before it was adopted"))])
     else:
-        database.submitting(planned.key)
+        database.submitting(planned.key, attempt=int(job.get("attempt", 1)))

@@ -74,7 +74,7 @@ def read(branch: Branch) -> tuple[list[OpenRun], list[str]]:
 
 def keep(branch: Branch, run_id: str, handle: Path, kept: Kept) -> None:
     """Writes a run's handle anew, or for the first time: then it counts as begun, whatever comes."""
-    data = files.read_json(handle)
+    data = files.read_handle(handle)
     if data is None:
         raise UsageError("not a run's handle", place=str(handle))
     content = _content(data, kept)

@@ -8,15 +8,18 @@ earlier ones left).
 from __future__ import annotations
 
 import dataclasses
+import errno
 import json
 import os
+import re
 import shutil
+import stat
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 from launcher.jobs import JobPlan, JobStatus, State
 from launcher.runs.locking import locked
@@ -42,6 +45,12 @@ ATTEMPTS = "attempts"
 # Below the run's folder: archives of shipped code, `<sha256>.tar.gz`, and what was unpacked from them.
 CODE = "code"
 MAX_STATE_BYTES = 1 << 20
+# A handle holds the plan of every job.
+MAX_HANDLE_BYTES = 1 << 30
+# Characters of the reason that a job gives for its end.
+MAX_REASON = 4000
+_MAX_CODE = (1 << 31) - 1
+_TIME = re.compile(r"\d{4}-\d\d-\d\dT[0-9:.]{5,18}(?:Z|[+-]\d\d:\d\d)", re.ASCII)
 # The reason that every job's script gives where it was asked to stop.
 STOPPED = "stopped on request"
 
@@ -89,13 +98,56 @@ def write_bytes(path: Path, data: bytes, *, mode: int = 0o644) -> None:
         raise
 
 
-def read_json(path: Path) -> dict[str, Any] | None:
-    """None for a file that is missing, too large, or not a JSON object: a job can write what it likes."""
+def open_file(path: Path) -> BinaryIO:
+    """A file in a folder that a job may fill as it likes. What is no file there, but a link that leads
+    elsewhere (or lies in a folder that is one), or a pipe that nobody writes to, is as good as missing.
+
+    Raises FileNotFoundError for that, and other kinds of OSError."""
     try:
-        if path.stat().st_size > MAX_STATE_BYTES:
-            return None
-        data = json.loads(path.read_bytes())
-    except (OSError, ValueError):
+        folder = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
+        try:
+            flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK
+            stream = os.fdopen(os.open(path.name, flags, dir_fd=folder), "rb")
+        finally:
+            os.close(folder)
+    except OSError as error:
+        if error.errno in (errno.ELOOP, errno.ENOTDIR, errno.ENXIO):
+            raise _no_file(path) from None
+        raise
+    if not stat.S_ISREG(os.fstat(stream.fileno()).st_mode):
+        stream.close()
+        raise _no_file(path)
+    return stream
+
+
+def _no_file(path: Path) -> FileNotFoundError:
+    return FileNotFoundError(errno.ENOENT, "no file of the job's", str(path))
+
+
+def read_json(path: Path) -> dict[str, Any] | None:
+    """None for a file that is missing (see `open_file`), too large, or not a JSON object: a job can write
+    what it likes."""
+    try:
+        with open_file(path) as file:
+            data = file.read(MAX_STATE_BYTES + 1)
+    except OSError:
+        return None
+    return json_object(data) if len(data) <= MAX_STATE_BYTES else None
+
+
+def read_handle(path: Path) -> dict[str, Any] | None:
+    """The same for the handle of a run, which is the launcher's own, and as large as the run."""
+    try:
+        return json_object(path.read_bytes()) if path.stat().st_size <= MAX_HANDLE_BYTES else None
+    except OSError:
+        return None
+
+
+def json_object(text: str | bytes) -> dict[str, Any] | None:
+    """None for anything else, brackets without end included."""
+    try:
+        data = json.loads(text)
+    except (ValueError, RecursionError):
         return None
     return data if isinstance(data, dict) else None
 
@@ -106,12 +158,24 @@ def read_exit(job: Path) -> Exit | None:
 
 
 def exit_of(data: Mapping[str, Any] | None) -> Exit | None:
-    """From what stands in an `exit.json`; None for what can't be one."""
-    if data is None or not isinstance(data.get("exit_code"), int):
+    """From what stands in an `exit.json`; None for what can't be one. What it says goes into the database and
+    records: it is cut to what they take."""
+    code = data.get("exit_code") if data is not None else None
+    if data is None or isinstance(code, bool) or not isinstance(code, int) or abs(code) > _MAX_CODE:
         return None
-    texts = {name: data[name] for name in ("reason", "started", "ended") if isinstance(data.get(name), str)}
-    attempt = data.get("attempt")
-    return Exit(exit_code=data["exit_code"], attempt=attempt if isinstance(attempt, int) else 1, **texts)
+    reason, attempt = data.get("reason"), data.get("attempt")
+    times = {
+        name: data[name]
+        for name in ("started", "ended")
+        if isinstance(data.get(name), str) and _TIME.fullmatch(data[name])
+    }
+    return Exit(
+        exit_code=code,
+        # Half a character can't be written anywhere.
+        reason=reason[:MAX_REASON].encode("utf-8", "replace").decode() if isinstance(reason, str) else None,
+        attempt=attempt if isinstance(attempt, int) else 1,
+        **times,
+    )
 
 
 def bring(job: Path, destination: Path) -> None:
@@ -163,10 +227,18 @@ def write_secrets(job: Path, values: Mapping[str, str]) -> None:
         write_bytes(job / SECRETS, secrets_text(values).encode(), mode=0o600)
 
 
+def add_line(path: Path, line: str) -> None:
+    """To a log of the launcher's own in a job's folder. Nothing is written behind a link, and nothing where
+    the disk is what is wrong: the state in the database says the same."""
+    flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK
+    with suppress(OSError), os.fdopen(os.open(path, flags, 0o644), "a") as file:
+        file.write(f"{line}\n")
+
+
 def read_log(path: Path, since: int, limit: int = 1 << 20) -> tuple[bytes, int]:
     """At most `limit` bytes from `since`, and where to go on. A log that was cut starts over."""
     try:
-        with path.open("rb") as file:
+        with open_file(path) as file:
             size = os.fstat(file.fileno()).st_size
             start = since if since <= size else 0
             file.seek(start)
