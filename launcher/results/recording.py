@@ -124,10 +124,10 @@ def _origin(environ: Mapping[str, str]) -> dict[str, str]:
 def _samples(path: Path, metrics: Sequence[Metric]) -> dict[str, float]:
     """`id` and `score` of each item; an item without a reply counts 0, as in the metric."""
     try:
-        if path.stat().st_size > MAX_SAMPLES_BYTES:
-            return {}
-        items = json.loads(path.read_bytes())
-    except (OSError, ValueError):
+        with files.open_file(path) as file:
+            data = file.read(MAX_SAMPLES_BYTES + 1)
+        items = json.loads(data) if len(data) <= MAX_SAMPLES_BYTES else None
+    except (OSError, ValueError, RecursionError):
         return {}
     scores: dict[str, float] = {}
     for item in items if isinstance(items, list) else []:

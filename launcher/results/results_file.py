@@ -13,6 +13,7 @@ from typing import Any
 from catalog.errors import InvalidInput, NotFound
 from catalog.records import Metric, number
 from catalog.yaml_reading import YamlMistakes, read_yaml
+from launcher.runs.run_directory import open_file
 
 MAX_BYTES = 8 << 20
 MAX_METRICS = 10_000
@@ -32,7 +33,7 @@ def read(artifacts: Path) -> Results:
     """Raises NotFound where there is no file, InvalidInput for one that can't be read or has no score."""
     path = artifacts / NAME
     try:
-        with path.open("rb") as file:
+        with open_file(path) as file:
             data = file.read(MAX_BYTES + 1)
     except FileNotFoundError:
         raise NotFound(

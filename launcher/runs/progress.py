@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-import json
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
+
+from launcher.runs import run_directory
 
 LINES = "workflow_output.jsonl"
 FINGERPRINT = "workflow_output.fingerprint.json"
@@ -25,15 +27,13 @@ class Progress:
 
 def read(artifacts: Path) -> Progress | None:
     """Checkpoint lines first, then the `progress` file (one number, or `done/total`); None for neither."""
-    lines = artifacts / LINES
-    if lines.is_file():
-        count, whole = _count_lines(lines), _total(artifacts / FINGERPRINT)
+    with suppress(OSError):
+        count, whole = _count_lines(artifacts / LINES), _total(artifacts / FINGERPRINT)
         return Progress(count if whole is None else min(count, whole), whole)
-    counter = artifacts / COUNTER
     try:
-        if counter.stat().st_size > 100:
-            return None
-        done, _, total = counter.read_text().strip().partition("/")
+        with run_directory.open_file(artifacts / COUNTER) as file:
+            text = file.read(101)
+        done, _, total = text.decode().strip().partition("/") if len(text) <= 100 else ("", "", "")
         return Progress(int(done), int(total) if total else None)
     except (OSError, ValueError):
         return None
@@ -42,7 +42,7 @@ def read(artifacts: Path) -> Progress | None:
 def _count_lines(path: Path) -> int:
     """Whole lines; an item that was tried in two attempts counts twice."""
     count = 0
-    with path.open("rb") as file:
+    with run_directory.open_file(path) as file:
         while block := file.read(MAX_BYTES):
             count += block.count(b"\n")
     return count
@@ -50,9 +50,8 @@ def _count_lines(path: Path) -> int:
 
 def _total(path: Path) -> int | None:
     try:
-        if path.stat().st_size > MAX_BYTES:
-            return None
-        total = json.loads(path.read_bytes())["parts"]["items"]
-    except (OSError, ValueError, KeyError, TypeError):
+        with run_directory.open_file(path) as file:
+            total = (run_directory.json_object(file.read(MAX_BYTES)) or {})["parts"]["items"]
+    except (OSError, KeyError, TypeError):
         return None
     return total if isinstance(total, int) and not isinstance(total, bool) else None

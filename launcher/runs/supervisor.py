@@ -264,12 +264,7 @@ class _Round:
         return redact(text, values_of(self.plan, self.environ))
 
     def _say(self, folder: Path, text: str) -> None:
-        try:
-            with (folder / "supervisor.log").open("a") as file:
-                file.write(f"{files.timestamp()} {self._redacted(text)}\n")
-        except OSError:
-            # The disk may be what is wrong; the state in the database says the same.
-            return
+        files.add_line(folder / "supervisor.log", f"{files.timestamp()} {self._redacted(text)}")
 
 
 @contextmanager
