@@ -22,6 +22,7 @@ from launched import (
     artifacts,
     changed,
     ended,
+    here,
     states,
     supervise,
     there,
@@ -96,6 +97,16 @@ def test_values_arrive_unchanged_and_execute_nothing(
     assert not list(tmp_path.rglob("pwned"))
     given = json.loads((out / "run_config.yml").read_bytes())
     assert given["target"]["api_endpoint"]["model_id"] == ODD
+
+
+def test_a_folder_may_have_any_name(place: Place, tmp_path: Path) -> None:
+    # Slurm itself gives a backslash and a % in a job's folder a meaning.
+    run = place.run(tmp_path / ODD.replace("\\", "").replace("\n", ""), "echo hello")
+    handle = place.submit(run)
+    assert ended(place, handle).exit_code == 0
+    place.collect(run, handle)
+    assert (here(run) / "logs" / "job.log").read_text() == "hello\n"
+    assert not list(tmp_path.rglob("pwned"))
 
 
 def written_in(*folders: Path) -> dict[Path, str]:
