@@ -69,7 +69,8 @@ class Submitter:
             if wanted is None or key not in self.jobs or not self.holds_back:
                 return None
             handle = handle_of(self.plan, wanted)
-            if handle is None or wanted.state.terminal or wanted.stop_reason is not None:
+            # Behind one whose number was never learnt nothing can be placed.
+            if handle is None or not handle.native_id or wanted.state.terminal or wanted.stop_reason is not None:
                 return None
             found.append(handle)
         return found

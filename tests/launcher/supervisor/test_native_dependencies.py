@@ -74,3 +74,18 @@ def test_with_retries_the_supervisor_waits_itself(
     assert tick(database, run.run_id, {})[1].state is State.PLANNED
     (there(run) / "artifacts" / "go").touch()
     assert states(supervise(database, run)) == [State.SUCCEEDED] * 2
+
+
+def test_behind_a_job_whose_number_was_never_learnt_nobody_is_handed_over(
+    on_slurm: Place, tmp_path: Path, database: Database
+) -> None:
+    run = chained(on_slurm, tmp_path, HELD + RESULTS, parallel=2)
+    database.record(run)
+    # A launcher that ended between Slurm's answer and the database.
+    database.submitting(run.jobs[0].key)
+    on_slurm.submit(run)
+    wait_for(there(run) / "artifacts" / "ready")
+    rows = tick(database, run.run_id, {})
+    assert [(row.state, row.native_id) for row in rows] == [(State.RUNNING, ""), (State.PLANNED, None)]
+    (there(run) / "artifacts" / "go").touch()
+    assert states(supervise(database, run)) == [State.SUCCEEDED] * 2
