@@ -70,7 +70,12 @@ class Submitter:
                 return None
             handle = handle_of(self.plan, wanted)
             # Behind one whose number was never learnt nothing can be placed.
-            if handle is None or not handle.native_id or wanted.state.terminal or wanted.stop_reason is not None:
+            if (
+                handle is None
+                or not handle.native_id
+                or wanted.state.terminal
+                or wanted.stop_reason is not None
+            ):
                 return None
             found.append(handle)
         return found
