@@ -40,13 +40,15 @@ fields() {{
 fields "$$"
 set -- $fields
 group=${{3-}}
-# Sends a signal to the rest of this script's process group; false when there is nobody left.
+# Sends a signal to the rest of this script's process group; false when there is nobody left. Of a group whose
+# leader is outside of a container, its first process is one, too: it watches over the others.
 others() {{
   signal=$1 found=1
   for entry in /proc/[0-9]*; do
+    case $entry in "/proc/$$" | /proc/1) continue ;; esac
     fields "${{entry#/proc/}}"
     set -- $fields
-    if [ "${{3-}}" = "$group" ] && [ "${{1-}}" != Z ] && [ "${{entry#/proc/}}" != "$$" ]; then
+    if [ "${{3-}}" = "$group" ] && [ "${{1-}}" != Z ]; then
       kill "-$signal" "${{entry#/proc/}}" 2>/dev/null && found=0
     fi
   done

@@ -17,7 +17,7 @@ from launcher.node.text import fill, give, quoted, there, with_code_below
 from launcher.runs import run_directory as files
 
 _PROCESS = r"""
-ask() { [ "$job" = starting ] || kill "-$1" "$job" 2>/dev/null; }
+@ask@
 serving() { read -r served <server/pid && kill -s "$1" -- "-$served"; } 2>/dev/null
 clear() {
   for each in ${job#starting} $server; do kill -s KILL -- "-$each" "$each"; done
@@ -60,6 +60,33 @@ serve() {
 }
 server_end() { read -r ended <server/code 2>/dev/null && echo "with exit code $ended" || echo early; }
 server_tail() { tail -n 20 @server_log@; }
+"""
+
+_ASK = r"""
+ask() { [ "$job" = starting ] || kill "-$1" "$job" 2>/dev/null; }
+"""
+
+# Asked to stop, srun has the step's processes killed at once, and who passes what on into a container is the
+# runtime's affair: the job's script is found by its environment, until it is there to be found.
+_ASK_INSIDE = r"""
+tell() { @on_nodes@sh -c @telling@ "$marked" </dev/null; }
+ask() {
+  [ "$job" != starting ] || return
+  if [ "$1" = KILL ]; then
+    kill -s @kill@ "$job"
+  else
+    (while kill -s 0 "$job" && ! tell; do sleep 1; done) &
+  fi
+} >/dev/null 2>&1
+"""
+_TELLING = r"""found=1
+for entry in $(grep -lszx "EVALDOCK_JOB=$0" /proc/[0-9]*/environ); do
+  entry=${entry%/environ}
+  case $(tr "\0" "\n" <"$entry/cmdline" | sed -n 2p) in
+  */@script@) kill -s TERM "${entry#/proc/}" && found=0 ;;
+  esac
+done
+exit "$found"
 """
 
 # `EVALDOCK_HEAD` is the first of several nodes: it is the one that this script runs on.
@@ -115,22 +142,33 @@ def none(_run: RunPlan, job: JobPlan, _attempt: int, root: str) -> str:
     words = _server_words(job)
     return fill(_NONE, install=install, parts=_parts(job)) + _processes(
         job,
+        ask=_asking(job, step=True) if _nodes(job) > 1 else fill(_ASK),
         command=_on_all_nodes(_nodes(job)) + _command(job, '"$here"'),
         server_command=f"{_on_all_nodes(_server_nodes(job))}{quoted(words)}",
     )
 
 
-def _processes(job: JobPlan, *, command: str, server_command: str) -> str:
+def _processes(job: JobPlan, *, ask: str, command: str, server_command: str) -> str:
     """The functions for a runtime whose containers are processes like any other."""
     variables = sorted(job.deployment.env.items()) if job.deployment else ()
     return fill(_COMMON) + fill(
         _PROCESS,
+        ask=ask,
         command=command,
         server_command=server_command,
         server_environment="".join(f"      export {k}={shlex.quote(str(v))}\n" for k, v in variables),
         server_log=files.DEPLOYMENT_LOG,
         secrets=files.SECRETS,
         parts_end=_PARTS_END if _nodes(job) > 1 else "",
+    )
+
+
+def _asking(job: JobPlan, *, step: bool) -> str:
+    return fill(
+        _ASK_INSIDE,
+        on_nodes=_step(_nodes(job), all_or_none=0) if _nodes(job) > 1 else "",
+        telling=shlex.quote(fill(_TELLING, script=files.SCRIPT)),
+        kill="TERM" if step else "KILL",
     )
 
 
@@ -160,7 +198,7 @@ _PARTS_END = r"""
     grep -q '"exit_code": 0,' "$part/exit.json" 2>/dev/null || spoiled=$part
   done
   [ "$code" != 0 ] || [ -z "$spoiled" ] || code=70
-  [ -z "$spoiled" ] || reason="the part of another node failed; its log is in $spoiled/logs"
+  [ -z "$spoiled" ] || [ "$late" ] || reason="the part of another node failed; its log is in $spoiled/logs"
 """
 _PART = 'cd "$0" && { [ "$SLURM_PROCID" = 0 ] || cd "nodes/$SLURM_PROCID"; } && exec sh "$PWD/run.sh"'
 
@@ -178,10 +216,10 @@ def _on_all_nodes(nodes: int) -> str:
     return _step(nodes) if nodes > 1 else ""
 
 
-def _step(nodes: int) -> str:
+def _step(nodes: int, *, all_or_none: int = 1) -> str:
     """A step of the allocation. It has this shell's environment, whatever the job itself was given."""
     words = f"srun --overlap --export=ALL --nodes={nodes} --ntasks={nodes} --ntasks-per-node=1 "
-    return f"{words}--kill-on-bad-exit=1 " if nodes > 1 else words
+    return f"{words}--kill-on-bad-exit={all_or_none} " if nodes > 1 else words
 
 
 def _parts(job: JobPlan) -> str:
@@ -230,6 +268,7 @@ def pyxis(run: RunPlan, job: JobPlan, _attempt: int, root: str) -> str:
         _CONTAINER, code=_code_inside(job), squash=squash, fetch=fetch, give=give(job), parts=_parts(job)
     ) + _processes(
         job,
+        ask=_asking(job, step=True),
         command=inside(image, mounts, _nodes(job), workdir) + _command(job, JOB_FOLDER),
         server_command=inside(served, serving, _server_nodes(job)) + quoted(_server_words(job)),
     )
@@ -261,6 +300,7 @@ def apptainer(run: RunPlan, job: JobPlan, _attempt: int, root: str) -> str:
         _CONTAINER, code=_code_inside(job), squash="", fetch=fetch, give=give(job), parts=_parts(job)
     ) + _processes(
         job,
+        ask=_asking(job, step=_nodes(job) > 1),
         command=_on_all_nodes(_nodes(job)) + job_words + _command(job, JOB_FOLDER),
         server_command=f"{_on_all_nodes(_server_nodes(job))}{server_words}{quoted(_server_words(job))}",
     )

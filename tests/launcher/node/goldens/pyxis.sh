@@ -123,7 +123,23 @@ environment() {
   export EVALDOCK_JOB EVALDOCK_HEAD
   own_environment
 }
-ask() { [ "$job" = starting ] || kill "-$1" "$job" 2>/dev/null; }
+tell() { sh -c 'found=1
+for entry in $(grep -lszx "EVALDOCK_JOB=$0" /proc/[0-9]*/environ); do
+  entry=${entry%/environ}
+  case $(tr "\0" "\n" <"$entry/cmdline" | sed -n 2p) in
+  */run.sh) kill -s TERM "${entry#/proc/}" && found=0 ;;
+  esac
+done
+exit "$found"
+' "$marked" </dev/null; }
+ask() {
+  [ "$job" != starting ] || return
+  if [ "$1" = KILL ]; then
+    kill -s TERM "$job"
+  else
+    (while kill -s 0 "$job" && ! tell; do sleep 1; done) &
+  fi
+} >/dev/null 2>&1
 serving() { read -r served <server/pid && kill -s "$1" -- "-$served"; } 2>/dev/null
 clear() {
   for each in ${job#starting} $server; do kill -s KILL -- "-$each" "$each"; done
