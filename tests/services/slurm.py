@@ -11,7 +11,9 @@ import signal
 import socket
 import stat
 import subprocess
+import time
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -25,8 +27,8 @@ from services.shared import Shared
 
 PACKAGES = ["slurm-wlm", "slurmdbd", "mariadb-server", "munge"]
 # Of the partitions `high`, `low` and `scavenge` the first takes the node from the others, whose jobs are
-# queued again and cancelled. `fragile` is for tests that kill the node's daemon.
-NODES = ("n1", "n2", "n3", "n4")
+# queued again and cancelled. `fragile` and `pair` are for tests that kill nodes and their daemons.
+NODES = ("n1", "n2", "n3", "n4", "n5", "n6")
 GPU_NODE = "n2"
 
 _CONF = """\
@@ -69,6 +71,7 @@ JobAcctGatherType=jobacct_gather/none
 {nodes}
 PartitionName=main Nodes=n1,n2 Default=YES MaxTime=INFINITE PreemptMode=OFF
 PartitionName=fragile Nodes=n3 PreemptMode=OFF
+PartitionName=pair Nodes=n5,n6 PreemptMode=OFF
 PartitionName=high Nodes=n4 PriorityTier=10 PreemptMode=OFF
 PartitionName=low Nodes=n4 PriorityTier=1 PreemptMode=REQUEUE
 PartitionName=scavenge Nodes=n4 PriorityTier=1 PreemptMode=CANCEL
@@ -91,11 +94,18 @@ StorageLoc=slurm
 
 
 # A node is a process namespace: its jobs end with it, and none outlives the test run. The first shell passes
-# the end on, which unshare by itself would not; the inner one collects what has ended.
+# the end on, which unshare by itself would not; the inner one collects what has ended, and outlives a daemon
+# that was killed until it is to start again.
 _MACHINE = """
 pid=$1
 shift
-unshare --pid --fork --kill-child --mount-proc sh -c '"$@" & wait "$!"' sh "$@" &
+unshare --pid --fork --kill-child --mount-proc sh -c '
+  again=$1
+  shift
+  while "$@" & wait "$!"; [ "$?" -eq 137 ]; do
+    until rm "$again" 2>/dev/null; do sleep 0.1; done
+  done
+' sh "$pid.again" "$@" &
 echo "$!" >"$pid"
 trap 'kill -KILL "$!"' TERM
 wait "$!"
@@ -141,12 +151,36 @@ class Slurm:
         return _daemon(folder, self.owner, command, self.environ)
 
     def is_idle(self, node: str) -> bool:
-        return set(self.run("sinfo", "-h", "-N", "-n", node, "-o", "%T").split()) == {"idle"}
+        # Asked for one node alone, slurmctld may tell of what was reserved there a while ago.
+        lines = self.run("sinfo", "-h", "-N", "-o", "%N %T").splitlines()
+        return {state for name, state in map(str.split, lines) if name == node} == {"idle"}
 
     def kill_node(self, name: str) -> None:
         """Everything on it ends at once, as when its power fails."""
         machine = int((self.conf.parent.parent / f"slurm-{name}" / "machine.pid").read_text())
         os.kill(machine, signal.SIGKILL)
+
+    def kill_daemon(self, name: str) -> None:
+        """The node's daemon alone: what it has started lives on."""
+        (daemon,) = self.daemons(name)
+        os.kill(daemon, signal.SIGKILL)
+        while self.daemons(name):
+            time.sleep(0.05)
+
+    def start_daemon(self, name: str) -> None:
+        """The one that was killed, once more."""
+        (self.conf.parent.parent / f"slurm-{name}" / "machine.pid.again").touch()
+
+    def daemons(self, name: str) -> list[int]:
+        """The node's daemon, if it lives. A test run beside this one has daemons of the same name."""
+        conf, found = f"SLURM_CONF={self.conf}".encode(), []
+        for entry in Path("/proc").glob("[0-9]*"):
+            with suppress(OSError):
+                words = (entry / "cmdline").read_bytes().split(b"\0")
+                named = words[0].endswith(b"slurmd") and words[1:4] == [b"-D", b"-N", name.encode()]
+                if named and conf in (entry / "environ").read_bytes().split(b"\0"):
+                    found.append(int(entry.name))
+        return found
 
     def forget(self, job: str) -> None:
         """Takes a job that has ended out of the accounting database."""
