@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
-from catalog.models import Catalog, Harness, Image, Task
+from catalog.models import Catalog, Entry, Harness, Image, MappingEntry, Task
 
 COMMAND = "run {{target.api_endpoint.url}} {{config.params.top_p}}"
 
@@ -71,3 +72,10 @@ def harness(name: str, tasks: Sequence[Task | str] = (), **given: Any) -> Harnes
 
 def catalog(*harnesses: Harness) -> Catalog:
     return Catalog(root="catalog", mapping_sha256="", harnesses=harnesses)
+
+
+def entry_of(key: str, *harnesses: Harness) -> Entry:
+    mapping = MappingEntry(key=key, container=f"registry.example/{key}:1")
+    read = image(mapping.container)
+    owned = tuple(replace(each, entry=key, image=read) for each in harnesses)
+    return Entry(mapping=mapping, image=read, harnesses=owned)

@@ -1,10 +1,9 @@
-"""A catalog on disk: what it holds, whether it can be trusted, and what an interruption leaves."""
+"""A catalog on disk: what it holds, and whether it can be trusted."""
 
 from __future__ import annotations
 
 import hashlib
 import os
-import shutil
 import subprocess
 import sys
 from dataclasses import replace
@@ -15,25 +14,16 @@ import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
-from catalog import parsed, store, writing
-from catalog.cachedir import cache_dir
+from catalog import store, writing
 from catalog.errors import NotFound, Refused, UsageError
 from catalog.index import SAFE_FILE
-from catalog.models import Catalog, Entry, EntryState, Harness, Image, MappingEntry
+from catalog.models import Entry, EntryState, MappingEntry
 from catalog.writing import file_names, ir_text
-from samples import harness, task
+from folders import contents
+from samples import entry_of, harness, task
 from synthetic import make_catalog, make_harness
 
 ROOT = Path(__file__).parents[2]
-
-
-@pytest.fixture
-def root(tmp_path: Path) -> Path:
-    return make_catalog(tmp_path / "catalog", harnesses=6, tasks=60, stale=1)
-
-
-def files_of(root: Path) -> dict[str, bytes]:
-    return {str(path.relative_to(root)): path.read_bytes() for path in root.rglob("*") if path.is_file()}
 
 
 def reseal(path: Path, old: str, new: str) -> None:
@@ -43,19 +33,6 @@ def reseal(path: Path, old: str, new: str) -> None:
     body = body.replace(old, new)
     head = path.read_text().partition("\n")[0].rpartition(" ")[0]
     path.write_text(f"{head} {hashlib.sha256(body.encode()).hexdigest()}\n{body}")
-
-
-def entry_of(key: str, *harnesses: Harness) -> Entry:
-    mapping = MappingEntry(key=key, container=f"registry.example/{key}:1")
-    image = Image(
-        container=mapping.container,
-        digest="sha256:" + "a" * 64,
-        manifest_digest="sha256:" + "a" * 64,
-        platform="linux/amd64",
-        platforms=("linux/amd64",),
-    )
-    owned = tuple(replace(each, entry=key, image=image) for each in harnesses)
-    return Entry(mapping=mapping, image=image, harnesses=owned)
 
 
 def test_what_is_written_is_loaded_again(root: Path) -> None:
@@ -71,14 +48,14 @@ def test_what_is_written_is_loaded_again(root: Path) -> None:
 
 
 def test_writing_again_changes_not_one_byte(root: Path, tmp_path: Path) -> None:
-    before = files_of(root)
+    before = contents(root)
     catalog = store.load(root)
     assert store.write(root, catalog.mapping_sha256, catalog.entries) == writing.Written(
         changed=(), removed=()
     )
     make_catalog(root, harnesses=6, tasks=60, stale=1)
-    assert files_of(root) == before
-    assert files_of(make_catalog(tmp_path / "other", harnesses=6, tasks=60, stale=1)) == before
+    assert contents(root) == before
+    assert contents(make_catalog(tmp_path / "other", harnesses=6, tasks=60, stale=1)) == before
 
 
 def test_nothing_written_depends_on_the_hash_seed(tmp_path: Path) -> None:
@@ -93,7 +70,7 @@ def test_nothing_written_depends_on_the_hash_seed(tmp_path: Path) -> None:
             "PYTHONPATH": f"{ROOT}{os.pathsep}{ROOT / 'tests'}",
         }
         subprocess.run([sys.executable, "-c", code, tmp_path / seed], check=True, env=environment)
-    assert files_of(tmp_path / "1") == files_of(tmp_path / "2")
+    assert contents(tmp_path / "1") == contents(tmp_path / "2")
 
 
 def test_the_index_holds_no_dates_or_versions_of_tools(root: Path) -> None:
@@ -288,9 +265,6 @@ def test_the_text_of_a_harness_says_nothing_of_its_image() -> None:
     assert ir_text(one) == ir_text(replace(one, image=entry_of("x").image, entry="other"))  # type: ignore[arg-type]
 
 
-# --- finding the catalog ---
-
-
 def test_the_catalog_is_here_then_in_catalog_then_the_packaged_one(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -311,169 +285,3 @@ def test_a_folder_without_a_mapping_is_no_catalog(tmp_path: Path) -> None:
     assert str(caught.value) == (
         f"{tmp_path}: no catalog here: there is no mapping.toml\n  `evaldock init {tmp_path}` makes one"
     )
-
-
-# --- the cache ---
-
-
-def test_the_cache_spares_reading_yaml(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    first = store.load(root)
-
-    def fail(data: bytes) -> object:
-        raise AssertionError("YAML was read")
-
-    monkeypatch.setattr(parsed, "_parse", fail)
-    assert store.load(root) == first
-
-
-def test_a_damaged_cache_is_as_good_as_none(root: Path) -> None:
-    first = store.load(root)
-    cached = list(cache_dir("parsed").rglob("*.json"))
-    assert len(cached) == 7
-    for number, path in enumerate(cached):
-        data = path.read_bytes()
-        path.write_bytes([b"", data[:-10], data.replace(b"math", b"moth"), b"\xff" * 100][number % 4])
-    assert store.load(root) == first
-
-
-def test_a_cache_that_cannot_be_written_costs_only_time(
-    root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    first = store.load(root)
-    blocked = tmp_path / "file"
-    blocked.touch()
-    monkeypatch.setenv("EVALDOCK_CACHE", str(blocked / "below-a-file"))
-    assert store.load(root) == first
-
-
-def test_where_the_cache_is(monkeypatch: pytest.MonkeyPatch, own_environment: Path) -> None:
-    assert cache_dir("a", "b") == own_environment / "evaldock-cache/a/b"
-    monkeypatch.delenv("EVALDOCK_CACHE")
-    assert cache_dir() == own_environment / ".cache/evaldock"
-    monkeypatch.setenv("XDG_CACHE_HOME", "/x/cache")
-    assert cache_dir("a") == Path("/x/cache/evaldock/a")
-    monkeypatch.setenv("XDG_CACHE_HOME", "relative")
-    assert cache_dir("a") == own_environment / ".cache/evaldock/a"
-
-
-def test_listing_imports_neither_yaml_nor_anything_heavy(root: Path) -> None:
-    store.load(root)
-    code = (
-        "import sys; from pathlib import Path; from catalog import store\n"
-        "assert len(store.load(Path(sys.argv[1])).tasks) == 60\n"
-        "print(*{name.partition('.')[0] for name in sys.modules})"
-    )
-    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
-    ran = subprocess.run(
-        [sys.executable, "-c", code, root], check=True, env=environment, capture_output=True, text=True
-    )
-    assert not {"yaml", "pydantic", "jinja2", "tomli", "tomlkit", "rich", "requests"} & set(
-        ran.stdout.split()
-    )
-
-
-# --- interruption ---
-
-# Ends the process, as a power cut would, before the nth change to the file system.
-KILLED = """
-import os, sys
-from pathlib import Path
-from synthetic import make_catalog
-from catalog import store
-from dataclasses import replace
-
-root, other, left = Path(sys.argv[1]), Path(sys.argv[2]), int(sys.argv[3])
-new = store.load(other)
-
-def count(event, arguments):
-    global left
-    opened = event == "open" and isinstance(arguments[2], int) and arguments[2] & (os.O_WRONLY | os.O_RDWR)
-    if event in ("os.rename", "os.remove", "os.mkdir", "os.chmod") or opened:
-        left -= 1
-        if left < 0:
-            os._exit(9)
-
-sys.addaudithook(count)
-store.write(root, new.mapping_sha256, new.entries)
-"""
-
-
-def test_a_writer_killed_at_any_moment_leaves_old_or_new_or_what_does_not_verify(tmp_path: Path) -> None:
-    old_root = make_catalog(tmp_path / "old", harnesses=3, tasks=12)
-    old = store.load(old_root)
-    first, second, _ = old.entries
-    changed = replace(second, harnesses=(replace(second.harnesses[0], tasks=second.harnesses[0].tasks[:2]),))
-    added = replace(
-        entry_of("added", harness("added", ["t"])), mapping=MappingEntry(key="added", container="x/added:1")
-    )
-    new_root = shutil.copytree(old_root, tmp_path / "new")
-    store.write(new_root, old.mapping_sha256, [first, changed, added])
-    new = store.load(new_root)
-    assert new.verified
-    seen = []
-    for step in range(100):
-        root = shutil.copytree(old_root, tmp_path / f"killed-{step}")
-        environment = {**os.environ, "PYTHONPATH": f"{ROOT}{os.pathsep}{ROOT / 'tests'}"}
-        ran = subprocess.run(
-            [sys.executable, "-c", KILLED, root, new_root, str(step)], env=environment, check=False
-        )
-        seen.append(outcome(store.load(root), old, new))
-        # Whoever comes next sets it right and cleans up.
-        store.write(root, new.mapping_sha256, new.entries)
-        assert files_of(root) == files_of(new_root)
-        if ran.returncode == 0:
-            break
-        assert ran.returncode == 9
-    assert ran.returncode == 0
-    # All three were met, and never the old one after the new.
-    assert [state for at, state in enumerate(seen) if at == 0 or seen[at - 1] != state] == [
-        "old",
-        "does not verify",
-        "new",
-    ]
-
-
-def outcome(found: Catalog, old: Catalog, new: Catalog) -> str:
-    if not found.verified:
-        return "does not verify"
-    if found.entries == old.entries:
-        return "old"
-    assert found.entries == new.entries
-    return "new"
-
-
-def test_an_error_while_writing_leaves_no_temporary_file(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    catalog = store.load(root)
-    first, *rest = catalog.entries
-    changed = replace(first, harnesses=(replace(first.harnesses[0], pkg_name="other"),))
-
-    def full(handle: int) -> None:
-        raise OSError(28, "No space left on device")
-
-    monkeypatch.setattr(os, "fsync", full)
-    with pytest.raises(OSError, match="No space"):
-        store.write(root, catalog.mapping_sha256, [changed, *rest])
-    monkeypatch.undo()
-    assert not list((root / "ir").glob(".*"))
-    assert store.load(root).verified
-
-
-def test_two_writers_follow_one_another(root: Path, tmp_path: Path) -> None:
-    other = make_catalog(tmp_path / "other", harnesses=6, tasks=90)
-    code = (
-        "import sys; from pathlib import Path; from catalog import store\n"
-        "root = Path(sys.argv[1])\n"
-        "catalogs = [store.load(Path(each)) for each in sys.argv[2:]]\n"
-        "for _ in range(5):\n"
-        "    for each in catalogs:\n"
-        "        store.write(root, each.mapping_sha256, each.entries)\n"
-    )
-    copy = shutil.copytree(root, tmp_path / "copy")
-    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
-    writers = [
-        subprocess.Popen([sys.executable, "-c", code, root, *order], env=environment)
-        for order in ((copy, other), (other, copy))
-    ]
-    assert [writer.wait() for writer in writers] == [0, 0]
-    states = [files_of(each / "ir") for each in (copy, other)]
-    assert files_of(root / "ir") in states

@@ -15,6 +15,7 @@ from pathlib import Path
 import pytest
 
 from catalog import store
+from folders import contents
 from harness_images import framework, path_of, push
 from running import evaldock
 from services.fake_registry import FakeRegistry
@@ -41,10 +42,6 @@ def start() -> Iterator[Start]:
         yield begin
 
 
-def content(root: Path) -> dict[str, bytes]:
-    return {str(path): path.read_bytes() for path in sorted(root.rglob("*")) if path.is_file()}
-
-
 @pytest.fixture
 def root(tmp_path: Path, fake: FakeRegistry) -> Path:
     """A catalog of four entries, none of them read."""
@@ -63,7 +60,7 @@ def test_an_interrupted_sync_leaves_the_catalog_as_it_was(
     assert evaldock("sync", "--catalog", root).code == 0
     for name in NAMES:
         push(fake, name, {path_of(name): framework(name, "y")})
-    before = content(root)
+    before = contents(root)
     fake.reset()
     fake.inject(stuck, pause=20.0, piece=8)
     running = start("sync", "--catalog", root)
@@ -75,7 +72,7 @@ def test_an_interrupted_sync_leaves_the_catalog_as_it_was(
     _, err = running.communicate(timeout=15)
     assert running.returncode == 130
     assert err.splitlines()[-1] == "evaldock: interrupted; nothing was left half-written"
-    assert content(root) == before
+    assert contents(root) == before
     assert store.load(root).problems == ()
 
 

@@ -12,6 +12,7 @@ import pytest
 import tomli
 
 from catalog import mapping, store
+from folders import contents
 from running import evaldock
 
 ROOT = Path(__file__).parents[2]
@@ -22,17 +23,13 @@ WRAPPERS = [path.parent.name for path in sorted(HARNESSES.glob("*/requirements.i
 REMEDY = "run `make images` and commit what it wrote"
 
 
-def files(folder: Path) -> dict[str, bytes]:
-    return {str(p.relative_to(folder)): p.read_bytes() for p in sorted(folder.rglob("*")) if p.is_file()}
-
-
 def test_packing_again_gives_the_committed_bytes(tmp_path: Path) -> None:
     platforms = ("--platform", "linux/amd64", "--platform", "linux/arm64")
     ran = evaldock("pack", QUICKCHECK, "--to", f"oci:{tmp_path}/quickcheck:1.0.0", *platforms, "--json")
     assert ran.code == 0, ran.err
-    committed = files(CATALOG / "images" / "quickcheck")
-    assert files(tmp_path / "quickcheck").keys() == committed.keys(), REMEDY
-    assert files(tmp_path / "quickcheck") == committed, REMEDY
+    committed = contents(CATALOG / "images" / "quickcheck")
+    assert contents(tmp_path / "quickcheck").keys() == committed.keys(), REMEDY
+    assert contents(tmp_path / "quickcheck") == committed, REMEDY
     (recorded,) = store.load(CATALOG).harnesses
     assert ran.json["digest"] == str(recorded.image.digest), REMEDY
 
@@ -46,7 +43,7 @@ def test_the_catalog_verifies_and_reading_it_again_changes_nothing(tmp_path: Pat
     shutil.rmtree(tmp_path / "ir")
     ran = evaldock("sync", "--complete", "--catalog", tmp_path)
     assert ran.code == 0, ran.err
-    assert files(tmp_path / "ir") == files(CATALOG / "ir"), REMEDY
+    assert contents(tmp_path / "ir") == contents(CATALOG / "ir"), REMEDY
 
 
 def test_the_table_of_the_readme_is_fresh() -> None:

@@ -18,6 +18,7 @@ from click.testing import CliRunner
 
 from catalog.errors import InvalidInput, NotFound, Refused, UsageError
 from catalog.references import ImageRef
+from folders import contents
 from generator import sidecar
 from generator.commands.pack import pack as pack_command
 from generator.images.open import open_image
@@ -61,10 +62,6 @@ def harness(tmp_path: Path) -> Path:
 
 def packed_to(root: Path, rest: str = "") -> ImageRef:
     return ImageRef.parse(f"oci:{root}{rest}")
-
-
-def tree(root: Path) -> dict[str, bytes]:
-    return {str(p.relative_to(root)): p.read_bytes() for p in sorted(root.rglob("*")) if p.is_file()}
 
 
 def members(root: Path) -> Iterator[list[str]]:
@@ -115,7 +112,7 @@ def test_neither_place_nor_time_nor_rubbish_show(
     monkeypatch.setenv("SOURCE_DATE_EPOCH", "1700000000")
     monkeypatch.setenv("TZ", "Asia/Tokyo")
     pack(other, packed_to(tmp_path / "two"))
-    assert tree(tmp_path / "one") == tree(tmp_path / "two")
+    assert contents(tmp_path / "one") == contents(tmp_path / "two")
 
 
 def test_another_python_process_packs_the_same(harness: Path, tmp_path: Path) -> None:
@@ -127,7 +124,7 @@ def test_another_python_process_packs_the_same(harness: Path, tmp_path: Path) ->
         check=True,
         capture_output=True,
     )
-    assert tree(tmp_path / "one") == tree(tmp_path / "two")
+    assert contents(tmp_path / "one") == contents(tmp_path / "two")
 
 
 def test_gitignore_is_honoured(harness: Path, tmp_path: Path) -> None:
@@ -186,30 +183,30 @@ def test_a_large_framework_makes_no_sidecar(harness: Path, tmp_path: Path) -> No
 def test_tags_stay_and_blobs_of_what_was_replaced_go(harness: Path, tmp_path: Path) -> None:
     root = tmp_path / "layout"
     first = pack(harness, packed_to(root, ":1"))
-    before = tree(root)
+    before = contents(root)
     (harness / "src" / "sums.py").write_text("print(2 + 2)\n")
     second = pack(harness, packed_to(root, ":2"), platforms=["linux/amd64", "linux/arm64"])
     assert open_image(packed_to(root, ":1")).head() == first.digest
     assert open_image(packed_to(root, ":2")).head() == second.digest
-    assert before.items() - {("index.json", before["index.json"])} <= tree(root).items()
-    both = tree(root)
+    assert before.items() - {("index.json", before["index.json"])} <= contents(root).items()
+    both = contents(root)
     # The order of packing doesn't show, nor does what was there before.
     other = tmp_path / "other"
     pack(harness, packed_to(other, ":2"), platforms=["linux/amd64", "linux/arm64"])
     (harness / "src" / "sums.py").write_text("print(3 + 3)\n")
     pack(harness, packed_to(other, ":1"))
-    assert tree(other) != both
+    assert contents(other) != both
     (harness / "src" / "sums.py").write_text("print(1 + 1)\n")
     pack(harness, packed_to(other, ":1"))
-    assert tree(other) == both
+    assert contents(other) == both
 
 
 def test_packing_again_changes_no_byte(harness: Path, tmp_path: Path) -> None:
     root = tmp_path / "layout"
     pack(harness, packed_to(root))
-    before = tree(root)
+    before = contents(root)
     pack(harness, packed_to(root))
-    assert tree(root) == before
+    assert contents(root) == before
     assert json.loads(before["index.json"])["manifests"][0]["annotations"] == {
         "org.opencontainers.image.ref.name": "latest"
     }
@@ -229,16 +226,16 @@ def test_an_unreadable_neighbour_keeps_its_blobs(harness: Path, tmp_path: Path) 
 def test_what_an_interrupted_run_leaves_is_cleared_away(harness: Path, tmp_path: Path) -> None:
     root = tmp_path / "layout"
     pack(harness, packed_to(root))
-    before = tree(root)
+    before = contents(root)
     (root / ".evaldock-abandoned").write_bytes(b"half a blob")
     pack(harness, packed_to(root))
-    assert tree(root) == before
+    assert contents(root) == before
 
 
 def test_a_failure_leaves_the_old_image(harness: Path, tmp_path: Path) -> None:
     root = tmp_path / "layout"
     pack(harness, packed_to(root))
-    before = tree(root)
+    before = contents(root)
     (harness / "zz").symlink_to("/etc/passwd")
     with pytest.raises(Refused):
         pack(harness, packed_to(root))
@@ -248,7 +245,7 @@ def test_a_failure_leaves_the_old_image(harness: Path, tmp_path: Path) -> None:
         file.truncate(9 << 30)
     with pytest.raises(Refused):
         pack(harness, packed_to(root))
-    assert tree(root) == before
+    assert contents(root) == before
 
 
 def test_a_broken_framework_is_not_packed(harness: Path, tmp_path: Path) -> None:
