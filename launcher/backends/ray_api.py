@@ -39,7 +39,10 @@ class Cluster:
     token_name: str | None = None
 
     def version(self) -> str:
-        return str(self._read("GET", "/api/version", dict).get("ray_version", ""))
+        try:
+            return str(self._read("GET", "/api/version", dict).get("ray_version", ""))
+        except NotFound:
+            raise self._somebody_else() from None
 
     def submit(self, request: Mapping[str, Any]) -> bool:
         """False where a job of that id is there already. Raises Refused for what Ray won't take, NotSent
@@ -126,8 +129,11 @@ class Cluster:
         except ValueError:
             answer = None
         if not isinstance(answer, kind):
-            raise Unreachable(f"what answers at {self.url} does not talk like Ray's dashboard", hint=_HINT)
+            raise self._somebody_else()
         return answer
+
+    def _somebody_else(self) -> Unreachable:
+        return Unreachable(f"what answers at {self.url} does not talk like Ray's dashboard", hint=_HINT)
 
     def _good(self, method: str, path: str, **given: Any) -> Any:
         """Asked once more where that may help. Raises NotFound for 404, Unreachable for other failures."""
@@ -139,7 +145,8 @@ class Cluster:
                 if answer.status_code == 200:
                     return answer
                 raise Unreachable(
-                    f"Ray at {self.url} answered {answer.status_code}: {_last_line(answer.text)}"
+                    f"Ray at {self.url} answered {answer.status_code}: {_last_line(answer.text)}",
+                    hint=_HINT if answer.status_code < 500 else None,
                 )
             except Unreachable:
                 if not left:
@@ -168,6 +175,8 @@ class Cluster:
             raise NotSent(f"Ray at {self.url} does not answer: {_cause(error)}", hint=_HINT) from None
         except requests.exceptions.ConnectionError as error:
             # Refused, or an unknown name; a connection that broke later may have delivered the request.
+            if "BadStatusLine" in repr(error):
+                raise self._somebody_else() from None
             never = any(word in repr(error) for word in ("NewConnectionError", "NameResolution"))
             kind = NotSent if never else Unreachable
             raise kind(f"Ray at {self.url} does not answer: {_cause(error)}", hint=_HINT) from None

@@ -101,7 +101,10 @@ exit "$code"
 
 # What is there of an earlier attempt is newer than what was brought back of it.
 _LAY = """\
-mkdir -p @folder@ && chmod 700 @folder@ || { echo "evaldock: @folder_said@ can't be made"; exit 70; }
+mkdir -p @folder@ && chmod 700 @folder@ || {
+  echo "evaldock: @folder_said@ can't be made on this node; execution.node_dir names another folder"
+  exit 70
+}
 cp -R "$package/@job_part@/." @folder@/ || exit 70
 if [ -d "$package/@own_part@" ] && [ ! -d @folder@/@artifacts@ ]; then
   cp -R "$package/@own_part@" @folder@/@artifacts@
@@ -130,10 +133,15 @@ _START = """\
 IFS=:; for each in ${PYTHONPATH-}; do case $each in */@package@) exec sh "$each/@entry@" ;; esac; done; \
 echo "evaldock: the job's package is not on the node"; exit 70"""
 
+_START_SHARED = """\
+[ -f @entry@ ] || \
+{ echo "evaldock: @said@ is not on this node; is execution.shared_dir mounted there?"; exit 70; }; \
+exec sh @entry@"""
+
 
 def start_shared(folder: str) -> str:
     """The entry point where the job's folder lies on storage that the node sees."""
-    return f"exec sh {shlex.quote(f'{folder}/{ENTRY}')}"
+    return fill(_START_SHARED, entry=shlex.quote(f"{folder}/{ENTRY}"), said=_said(folder))
 
 
 def start_shipped(package: str) -> str:

@@ -114,9 +114,9 @@ def _copy_file(path: Path, target: Path) -> None:
 
 
 def _seen_here(settings: Mapping[str, object], path: str) -> Path:
-    there, mounted = str(settings.get("shared_dir") or ""), settings.get("shared_dir_here")
-    if mounted and path.startswith(f"{there}/"):
-        return Path(str(mounted)) / path.removeprefix(f"{there}/")
+    there, mounted = PurePosixPath(str(settings.get("shared_dir") or "")), settings.get("shared_dir_here")
+    if mounted and PurePosixPath(path).is_relative_to(there):
+        return Path(str(mounted)) / PurePosixPath(path).relative_to(there)
     return Path(path)
 
 

@@ -80,7 +80,8 @@ def cleaned(url: str, problems: list[str]) -> str:
     whole = text if "://" in text else f"http://{text}"
     parts = urlsplit(whole)
     if parts.scheme not in ("http", "https") or not parts.hostname:
-        problems.append(f"dashboard_url: expected http://HOST:{DASHBOARD_PORT}, got {url!r:.200}")
+        client = "; an address of Ray Client is given as `endpoint`" if parts.scheme == "ray" else ""
+        problems.append(f"dashboard_url: expected http://HOST:{DASHBOARD_PORT}, got {url!r:.200}{client}")
     if parts.username or parts.password:
         problems.append(
             "dashboard_url: a password in an address ends up in plans and logs; use a token (token_name)"

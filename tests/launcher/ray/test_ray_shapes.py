@@ -126,6 +126,8 @@ def test_endpoints_that_name_no_cluster() -> None:
     assert "expected ray://HOST:PORT, got 'ftp://head'" in problems(
         {"backend": {"name": "ray", "endpoint": "ftp://head"}}
     )
+    said = problems({"backend": {"name": "ray", "dashboard_url": "ray://head:10001"}})
+    assert "an address of Ray Client is given as `endpoint`" in said
     said = problems({"backend": {"name": "ray", "dashboard_url": "http://user:hunter2@head:8265"}})
     assert "a password in an address ends up in plans and logs" in said
     assert "hunter2" not in said

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import socket
 import threading
 from collections.abc import Callable, Iterator
 from dataclasses import replace
@@ -116,6 +117,45 @@ def test_what_already_exists_is_adopted(place: Place, fake: Ray, tmp_path: Path)
     handle = place.submit(run)
     assert handle.native_id == f"evaldock-{run.jobs[0].key}-1"
     assert [method for method, _ in fake.asked] == ["GET", "POST"]
+
+
+def test_storage_is_written_where_this_machine_sees_it(place: Place, fake: Ray, tmp_path: Path) -> None:
+    """The nodes' own path need not exist here."""
+    there = {
+        **place.settings,
+        "shared_dir": "/nowhere/here/",
+        "shared_dir_here": place.settings["shared_dir"],
+    }
+    elsewhere = Place("ray", remote="/nowhere/here", settings=there)
+    run = elsewhere.run(tmp_path, "true")
+    fake.answer = lambda method, _: (200, {}) if method == "POST" else (404, "no")
+    handle = elsewhere.submit(run)
+    assert handle.directory == f"/nowhere/here/{run.run_id}/{run.jobs[0].directory}"
+    assert fake.bodies[-1]["entrypoint"].partition("exec sh ")[2].startswith("/nowhere/here/")
+    laid = Path(str(place.remote)) / run.run_id / run.jobs[0].directory
+    assert (laid / "run.sh").is_file()
+
+
+def test_what_is_no_dashboard_is_told_as_such(fake: Ray) -> None:
+    fake.answer = lambda *_: (404, "<html>no such page</html>")
+    with pytest.raises(Unreachable, match="does not talk like Ray's dashboard") as caught:
+        Cluster(fake.url).version()
+    assert "execution.dashboard_url" in str(caught.value.hint)
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        answer = threading.Thread(target=_answer_in_another_language, args=(silent,))
+        answer.start()
+        with pytest.raises(Unreachable, match="does not talk like Ray's dashboard"):
+            Cluster(f"http://127.0.0.1:{silent.getsockname()[1]}").version()
+        answer.join()
+
+
+def _answer_in_another_language(server: socket.socket) -> None:
+    """As Ray's own port, which speaks HTTP/2; each try comes on a connection of its own."""
+    for _ in range(ray_api.TRIES):
+        connection, _ = server.accept()
+        with connection:
+            connection.recv(1 << 16)
+            connection.sendall(bytes.fromhex("0000180400000000000000000400400000"))
 
 
 def test_an_adopted_job_s_files_are_left_alone(place: Place, fake: Ray, tmp_path: Path) -> None:
