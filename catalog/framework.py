@@ -16,24 +16,20 @@ from dataclasses import dataclass
 from typing import Any
 
 from catalog import names
+from catalog.checked_values import CheckedValues
 from catalog.definition_fields import (
     CAPABILITIES,
     DEFAULTS,
     LISTED_ENDPOINT_TYPES,
-    Fields,
-    Unfit,
-    flag,
-    free,
     without_nulls,
 )
 from catalog.errors import InvalidInput
 from catalog.merging import merge_defaults
 from catalog.models import Task
-from catalog.nearest import did_you_mean
 from catalog.normal_form import Definition
 from catalog.pointers import take_dates
 from catalog.rendering import check_example, check_template
-from catalog.yaml_reading import Document, Path, YamlMistakes, read_yaml, spelled
+from catalog.yaml_reading import Document, Path, YamlMistakes, read_yaml
 
 MAX_BYTES = 1 << 20
 # Evaluations times values of the shared defaults: the work that a small hostile file can ask for.
@@ -77,12 +73,12 @@ def parse(data: bytes, place: str, strict: bool = False) -> Framework:
     except YamlMistakes as error:
         raise _invalid(error.problems, place) from None
     reader = _Reader(document)
-    definition = reader.definition()
+    definition, problems = reader.definition(), reader.read.problems
     if strict:
-        reader.problems += reader.unknown
-    if reader.problems or definition is None:
-        raise _invalid(reader.problems, place)
-    return Framework(place=place, definition=definition, warnings=(*reader.unknown, *reader.needs()))
+        problems += reader.read.unknown
+    if problems or definition is None:
+        raise _invalid(problems, place)
+    return Framework(place=place, definition=definition, warnings=(*reader.read.unknown, *reader.needs()))
 
 
 def _invalid(problems: Sequence[str], place: str) -> InvalidInput:
@@ -94,29 +90,27 @@ def _invalid(problems: Sequence[str], place: str) -> InvalidInput:
 
 class _Reader:
     def __init__(self, document: Document) -> None:
-        self.document = document
-        self.problems: list[str] = []
-        self.unknown: list[str] = []
+        self.read = CheckedValues(document)
         self._lacks: dict[str, list[Path]] = {}
         self._needs: dict[str, list[Path]] = {}
         self._deadline = time.monotonic() + MAX_SECONDS
         self._checked: set[str] = set()
 
     def definition(self) -> Definition | None:
-        top = self._mapping(self.document.value, ())
+        top = self.read.mapping(self.read.document.value, ())
         if top is None:
             return None
-        self._unknown(top, _TOP, ())
-        framework = self._part(top, "framework", ())
+        self.read.known_keys(top, _TOP, ())
+        framework = self.read.part(top, "framework", ())
         about = self._about(framework) if framework is not None else {}
-        base = self._part(top, "defaults", ())
-        shared = self._values(base, DEFAULTS, ("defaults",)) if base is not None else {}
+        base = self.read.part(top, "defaults", ())
+        shared = self.read.values(base, DEFAULTS, ("defaults",)) if base is not None else {}
         evaluations = top.get("evaluations")
         if not isinstance(evaluations, list):
-            self._wrong(("evaluations",), "missing" if evaluations is None else "expected a list")
+            self.read.wrong(("evaluations",), "missing" if evaluations is None else "expected a list")
             return None
         if len(evaluations) * _count(shared) > MAX_WORK:
-            self._wrong(("evaluations",), "too many evaluations of too large defaults")
+            self.read.wrong(("evaluations",), "too many evaluations of too large defaults")
             return None
         shared |= {"framework_name": about.get("name", ""), "pkg_name": about.get("pkg_name", "")}
         tasks: dict[str, Task] = {}
@@ -126,10 +120,10 @@ class _Reader:
                 # A later definition takes the earlier one's place in the order.
                 tasks[task.name] = task
         for key, paths in self._lacks.items():
-            self._wrong(
+            self.read.wrong(
                 paths[0], f"no {key}, neither in its own defaults nor in the shared ones{_more(paths)}"
             )
-        if self.problems:
+        if self.read.problems:
             return None
         return self._assembled(about, tasks)
 
@@ -148,39 +142,39 @@ class _Reader:
 
     def _about(self, framework: Mapping[str, Any]) -> dict[str, Any]:
         path: Path = ("framework",)
-        self._unknown(framework, (*_FRAMEWORK, *_TOLERATED), path)
-        name = self._text(framework, "name", path, required=True)
+        self.read.known_keys(framework, (*_FRAMEWORK, *_TOLERATED), path)
+        name = self.read.text(framework, "name", path, required=True)
         if name is not None and not names.HARNESS.fullmatch(name):
-            self._wrong((*path, "name"), f"{name!r:.80} can't name a harness: {names.HARNESS_RULE}")
-        parts = self._description(framework, path)
+            self.read.wrong((*path, "name"), f"{name!r:.80} can't name a harness: {names.HARNESS_RULE}")
+        parts = self.read.texts(framework, "description", path)
         return {
             "name": name,
-            "pkg_name": self._text(framework, "pkg_name", path, required=True),
-            "full_name": self._text(framework, "full_name", path),
+            "pkg_name": self.read.text(framework, "pkg_name", path, required=True),
+            "full_name": self.read.text(framework, "full_name", path),
             "description": "\n".join(parts) if parts else None,
-            "url": self._text(framework, "url", path),
-            "other": self._other(framework, _FRAMEWORK, path),
+            "url": self.read.text(framework, "url", path),
+            "other": _other(framework, _FRAMEWORK),
         }
 
     def _task(self, value: Any, shared: Mapping[str, Any], path: Path) -> Task | None:
-        evaluation = self._mapping(value, path)
+        evaluation = self.read.mapping(value, path)
         if evaluation is None:
             return None
-        self._unknown(evaluation, _EVALUATION, path)
-        before = len(self.problems)
-        title = self._text(evaluation, "name", path)
-        parts = self._description(evaluation, path)
-        internal = self._flag(evaluation, "internal", path)
-        own = self._part(evaluation, "defaults", path)
+        self.read.known_keys(evaluation, _EVALUATION, path)
+        before = len(self.read.problems)
+        title = self.read.text(evaluation, "name", path)
+        parts = self.read.texts(evaluation, "description", path)
+        internal = self.read.flag(evaluation, "internal", path)
+        own = self.read.part(evaluation, "defaults", path)
         if own is None:
             return None
-        own = self._values(own, DEFAULTS, (*path, "defaults"))
+        own = self.read.values(own, DEFAULTS, (*path, "defaults"))
         name = self._task_name(own, (*path, "defaults"))
         effective = without_nulls(merge_defaults(shared, own), DEFAULTS)
         self._check_effective(effective, path, (*path, "defaults") if "command" in own else ("defaults",))
-        if name is None or len(self.problems) > before:
+        if name is None or len(self.read.problems) > before:
             return None
-        effective, dates = take_dates(effective) if self.document.dates else (effective, ())
+        effective, dates = take_dates(effective) if self.read.document.dates else (effective, ())
         task = Task(
             harness=str(shared["framework_name"]),
             name=name,
@@ -190,7 +184,7 @@ class _Reader:
             internal=internal,
             description_parts=tuple(parts) if isinstance(evaluation.get("description"), list) else (),
             dates=dates,
-            other=self._other(evaluation, _EVALUATION, path),
+            other=_other(evaluation, _EVALUATION),
         )
         self._try_out(task, path)
         return task
@@ -198,21 +192,23 @@ class _Reader:
     def _try_out(self, task: Task, path: Path) -> None:
         """Renders the command for an example endpoint, as the first page about it would."""
         if time.monotonic() > self._deadline:
-            self._wrong(("evaluations",), f"their commands take longer than {MAX_SECONDS} seconds to render")
+            self.read.wrong(
+                ("evaluations",), f"their commands take longer than {MAX_SECONDS} seconds to render"
+            )
             self._deadline = math.inf
         found = check_example(task)
         if found is None:
             return
         forbidden, why = found
         if forbidden:
-            self._wrong(path, f"its command can't be rendered: {why}")
+            self.read.wrong(path, f"its command can't be rendered: {why}")
         else:
             self._needs.setdefault(why, []).append(path)
 
     def needs(self) -> list[str]:
         """What commands can't be rendered without, for those who run them: a line for each lack."""
         return [
-            self._line(
+            self.read.line(
                 paths[0], f"with its defaults alone its command can't be rendered: {why}{_more(paths)}"
             )
             for why, paths in self._needs.items()
@@ -223,9 +219,9 @@ class _Reader:
         name = config.get("type") if isinstance(config, Mapping) else None
         where = (*path, "config", "type")
         if name is None:
-            self._wrong(where, "missing: it names the task")
+            self.read.wrong(where, "missing: it names the task")
         elif isinstance(name, str) and not names.TASK.fullmatch(name):
-            self._wrong(where, f"{name!r:.80} can't name a task: {names.TASK_RULE}")
+            self.read.wrong(where, f"{name!r:.80} can't name a task: {names.TASK_RULE}")
         return name if isinstance(name, str) else None
 
     def _check_effective(self, effective: Mapping[str, Any], path: Path, command_path: Path) -> None:
@@ -234,104 +230,20 @@ class _Reader:
                 self._lacks.setdefault(key, []).append(path)
         config = effective.get("config")
         if isinstance(config, Mapping):
-            self._listed(config, "required_capabilities", CAPABILITIES, path)
-            self._listed(config, "supported_endpoint_types", LISTED_ENDPOINT_TYPES, path)
+            where = (*path, "defaults", "config")
+            self.read.listed(config, "required_capabilities", CAPABILITIES, where)
+            self.read.listed(config, "supported_endpoint_types", LISTED_ENDPOINT_TYPES, where)
         command = effective.get("command")
         if isinstance(command, str) and command not in self._checked:
             self._checked.add(command)
             problem = check_template(command)
             if problem is not None:
-                self._wrong((*command_path, "command"), f"can't be rendered: {problem}")
+                self.read.wrong((*command_path, "command"), f"can't be rendered: {problem}")
 
-    def _listed(self, config: Mapping[str, Any], key: str, known: Sequence[str], path: Path) -> None:
-        for value in config.get(key) or ():
-            if value not in known:
-                where = (*path, "defaults", "config", key)
-                self._warn(where, f"unknown value {value!r:.80}{did_you_mean(str(value), known)}")
 
-    def _values(self, values: Mapping[str, Any], fields: Fields, path: Path) -> dict[str, Any]:
-        """`values` with every known field taken as its kind; nulls stay."""
-        taken: dict[str, Any] = {}
-        self._unknown(values, tuple(fields), path)
-        for key, value in values.items():
-            field = fields.get(key)
-            where = (*path, key)
-            if field is None or value is None:
-                taken[key] = value
-            elif isinstance(field, Mapping):
-                below = self._mapping(value, where)
-                if below is not None:
-                    taken[key] = self._values(below, field, where)
-            else:
-                try:
-                    taken[key] = field(value)
-                    if value == "vlm" and key == "type":
-                        self._warn(where, "'vlm' is an old name; 'chat' is meant")
-                except Unfit as error:
-                    self._wrong(where, f"expected {error}, found {value!r:.80}")
-        return taken
-
-    def _part(self, values: Mapping[str, Any], key: str, path: Path) -> Mapping[str, Any] | None:
-        if values.get(key) is None:
-            self._wrong((*path, key), "missing")
-            return None
-        return self._mapping(values[key], (*path, key))
-
-    def _mapping(self, value: Any, path: Path) -> Mapping[str, Any] | None:
-        try:
-            return free(value)
-        except Unfit as error:
-            found = "nothing" if value is None else repr(value)[:80]
-            self._wrong(path, f"expected {error}, found {found}")
-            return None
-
-    def _text(self, values: Mapping[str, Any], key: str, path: Path, required: bool = False) -> str | None:
-        value = values.get(key)
-        if type(value) is str and (value.strip() or not required):
-            return value
-        if value is not None or required:
-            found = "missing" if value is None else f"expected text, found {value!r:.80}"
-            self._wrong((*path, key), found)
-        return None
-
-    def _flag(self, values: Mapping[str, Any], key: str, path: Path) -> bool:
-        try:
-            return values.get(key) is not None and flag(values[key])
-        except Unfit as error:
-            self._wrong((*path, key), f"expected {error}, found {values[key]!r:.80}")
-            return False
-
-    def _description(self, values: Mapping[str, Any], path: Path) -> list[str]:
-        value = values.get("description")
-        if value is None:
-            return []
-        parts = value if isinstance(value, list) else [value]
-        if all(type(part) is str for part in parts):
-            return parts
-        self._wrong((*path, "description"), f"expected text or a list of texts, found {value!r:.80}")
-        return []
-
-    def _other(self, values: Mapping[str, Any], known: Sequence[str], path: Path) -> dict[str, Any]:
-        others = {key: value for key, value in values.items() if key not in known}
-        return take_dates(others)[0]
-
-    def _unknown(self, values: Mapping[str, Any], known: Sequence[str], path: Path) -> None:
-        for key in values:
-            if key not in known:
-                self._warn((*path, key), f"unknown key{did_you_mean(key, known)}")
-
-    def _wrong(self, path: Path, message: str) -> None:
-        self.problems.append(self._line(path, message))
-
-    def _warn(self, path: Path, message: str) -> None:
-        line = self._line(path, message)
-        if line not in self.unknown:
-            self.unknown.append(line)
-
-    def _line(self, path: Path, message: str) -> str:
-        line = next((at for n in range(len(path), 0, -1) if (at := self.document.lines.get(path[:n]))), None)
-        where = f"{spelled(path)}: " if path else ""
-        return f"{where}{message}{f' (line {line})' if line else ''}"
+def _other(values: Mapping[str, Any], known: Sequence[str]) -> dict[str, Any]:
+    others = {key: value for key, value in values.items() if key not in known}
+    return take_dates(others)[0]
 
 
 def _more(paths: Sequence[Path]) -> str:
