@@ -78,10 +78,15 @@ class RayHead:
 
 
 def start_ray_head(
-    shared: Shared, folder: Path, *, token: str | None = None, ports: Mapping[str, int] | None = None
+    shared: Shared,
+    folder: Path,
+    *,
+    token: str | None = None,
+    ports: Mapping[str, int] | None = None,
+    gpus: int = 0,
 ) -> dict[str, Any]:
     """`{"url": "http://127.0.0.1:…", "supervisor": …}`. With a `token`, only who has it is let in; `ports`
-    are those of a head that stood there before."""
+    are those of a head that stood there before; it says of itself to have `gpus`."""
     if find_spec("ray") is None:
         raise Unavailable("ray is not installed in this environment")
     if len(str(folder)) + _BEHIND > _LONGEST:
@@ -94,7 +99,12 @@ def start_ray_head(
         *(sys.executable, "-m", "ray.scripts.scripts", "start", "--head", "--block", "--disable-usage-stats"),
         *(f"--{name}={port}" for name, port in ports.items()),
         *("--node-ip-address=127.0.0.1", "--dashboard-host=127.0.0.1", "--min-worker-port=0"),
-        *("--max-worker-port=0", f"--num-cpus={CPUS}", "--object-store-memory=80000000"),
+        *(
+            "--max-worker-port=0",
+            f"--num-cpus={CPUS}",
+            f"--num-gpus={gpus}",
+            "--object-store-memory=80000000",
+        ),
         *("--include-log-monitor=false", f"--temp-dir={folder}", f"--labels={LABELS}"),
     ]
     supervisor = start(command, folder=folder, owner=shared.owner)
