@@ -90,10 +90,13 @@ class ThisHost:
             return Ran(127, b"", f"{argv[0]}: not found")
         except subprocess.TimeoutExpired:
             raise Unreachable(f"{argv[0]} did not end within {timeout:g} seconds") from None
+        except OSError as error:
+            # No memory or process is left, for one.
+            raise Unreachable(f"{argv[0]} can't be started: {error.strerror or error}") from None
         return Ran(done.returncode, done.stdout, done.stderr.decode("utf-8", "replace"))
 
     def script(self, text: str, *, data: bytes = b"", timeout: float = TIMEOUT) -> Ran:
-        if len(text) < MOST_WORDS:
+        if len(text.encode()) < MOST_WORDS:
             return self.run(["sh", "-c", text], data=data, timeout=timeout)
         command, program = framed(text)
         ran = self.run(shlex.split(command), data=program + data, timeout=timeout)
@@ -108,7 +111,12 @@ class ThisHost:
             _copy(Path(source), target)
 
 
+def waiting_for(target: Path, sha256: str) -> Path:
+    """Where it arrives, with a name that isn't longer than what a file can have."""
+    return target.with_name(f".{sha256[:32]}.part")
+
+
 def _copy(source: Path, target: Path) -> None:
-    waiting = target.with_name(f".{target.name}.part")
+    waiting = waiting_for(target, hashlib.sha256(target.name.encode("utf-8", "surrogateescape")).hexdigest())
     shutil.copyfile(source, waiting)
     waiting.replace(target)

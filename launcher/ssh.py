@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from catalog.errors import EvaldockError, Refused, Unreachable, UsageError
-from launcher.hosts import TIMEOUT, Ran, framed, same, sha256_of, unframed
+from launcher.hosts import TIMEOUT, Ran, framed, same, sha256_of, unframed, waiting_for
 
 PORT = 22
 CONNECT_TIMEOUT = 20.0
@@ -85,11 +85,12 @@ class SshHost:
     def get(self, source: str, target: Path, size: int, sha256: str) -> None:
         if same(target, size, sha256):
             return
-        waiting = target.with_name(f".{target.name}.{sha256[:16]}.part")
+        waiting = waiting_for(target, sha256)
         with self._files() as files, waiting.open("ab") as file:
             if file.tell() > size:
                 file.truncate(0)
-            with files.open(source, "rb") as there:
+            # As bytes: a name needn't be text.
+            with files.open(os.fsencode(source), "rb") as there:
                 there.seek(file.tell())
                 there.prefetch(size)
                 # Never more than was promised: the file may still grow.
@@ -133,6 +134,9 @@ class SshHost:
             while block := channel.recv(BLOCK):
                 out += block
             reader.join(timeout)
+            # The connection may hang, too, before its last word.
+            if not channel.status_event.wait(timeout):
+                raise TimeoutError
             code = channel.recv_exit_status()
             if code == -1:
                 raise EOFError("it was cut while a command ran")

@@ -9,6 +9,7 @@ starts it again under the same number where it was preempted, its node failed or
 from __future__ import annotations
 
 import posixpath
+import shutil
 import time
 from collections.abc import Hashable, Mapping, Sequence
 from pathlib import Path, PurePosixPath
@@ -29,6 +30,8 @@ from launcher.runs import run_directory as files
 
 # A job may be submitted behind others of its run that haven't ended: `submit` takes their handles as `after`.
 NATIVE_DEPENDENCIES = True
+# Seconds that the files of a job may take to be read where they are.
+LISTING = 1800.0
 # What a dry run prints of the files; the job's own plan is printed anyway.
 _SHOWN = (NODE_SCRIPT, files.SCRIPT, files.RUN_CONFIG)
 
@@ -123,13 +126,13 @@ def cancel(handle: JobHandle) -> None:
 
 def collect(handle: JobHandle, destination: Path) -> Path:
     host = host_of(handle.settings)
-    listed = answers.read_listing(checked(host.script(commands.listing(handle.directory)), host).out)
+    ran = checked(host.script(commands.listing(handle.directory), timeout=LISTING), host)
+    listed = answers.read_listing(ran.out)
     here = isinstance(host, ThisHost) and Path(handle.directory).resolve() == destination.resolve()
     if listed is None or here:
         return destination
     for file in listed:
-        target = destination / _inside(file.path)
-        target.parent.mkdir(parents=True, exist_ok=True)
+        target = _room_for(destination, _inside(file.path))
         host.get(f"{handle.directory}/{file.path}", target, file.size, file.sha256)
     # What an earlier attempt left here, and this one didn't leave there.
     there = {file.path for file in listed}
@@ -145,3 +148,17 @@ def _inside(path: str) -> PurePosixPath:
     if made.is_absolute() or ".." in made.parts:
         raise Refused(f"a listing names {path!r}, which is not in the job's folder")
     return made
+
+
+def _room_for(destination: Path, path: PurePosixPath) -> Path:
+    """Where a file comes. What an earlier attempt left here, and this one has as something else, goes: no
+    link of its is written through."""
+    target = destination / path
+    for folder in reversed(target.relative_to(destination).parents[:-1]):
+        here = destination / folder
+        if here.is_symlink() or (here.exists() and not here.is_dir()):
+            here.unlink()
+    target.parent.mkdir(parents=True, exist_ok=True)
+    if target.is_dir() and not target.is_symlink():
+        shutil.rmtree(target)
+    return target

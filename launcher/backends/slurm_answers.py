@@ -5,20 +5,20 @@ Some of it was written by jobs: nothing there is taken for more than text.
 
 from __future__ import annotations
 
-import json
-from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from typing import Any
 
+from catalog.errors import Unreachable
 from launcher.backends.slurm_names import name_of, numbers
+from launcher.runs import run_directory as files
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Row:
-    """What Slurm says of a job, in its queue or (not `queued`) in its accounting. `exit_code` and `signal`
-    are of its batch script."""
+    """What Slurm says of a job, in its queue or (not `queued`) in its accounting, where its `name` is this.
+    `exit_code` and `signal` are of its batch script."""
 
     state: str
+    name: str = ""
     reason: str = ""
     exit_code: int | None = None
     signal: int = 0
@@ -31,7 +31,7 @@ class Folder:
 
     running: bool = False
     native_id: str | None = None
-    exit: Mapping[str, Any] | None = None
+    exit: files.Exit | None = None
 
 
 @dataclass(slots=True)
@@ -52,7 +52,8 @@ def read_status(out: bytes) -> Answer:
     answer = Answer()
     exits: dict[int, str] = {}
     in_folders = False
-    for line in out.decode("utf-8", "replace").splitlines():
+    # What a job wrote may hold whatever else ends a line.
+    for line in out.decode("utf-8", "replace").split("\n"):
         word, _, rest = line.partition(" ")
         if word == "folders":
             in_folders = True
@@ -70,18 +71,17 @@ def read_status(out: bytes) -> Answer:
         elif line.strip():
             answer.trouble = line
     for index, text in exits.items():
-        answer.folders[index].exit = _object(text)
+        answer.folders[index].exit = files.exit_of(files.json_object(text))
     return answer
 
 
 def _add(answer: Answer, number: str, name: str, row: Row) -> None:
-    known = answer.rows.get(number)
+    known, row = answer.rows.get(number), replace(row, name=name_of(name, number))
     if known is not None:
-        if row.state != known.state:
+        if (row.state, row.name) != (known.state, known.name):
             return
         row = replace(row, reason=known.reason, queued=known.queued)
-    answer.rows[number] = row
-    answer.named[name_of(name, number)] = row
+    answer.rows[number] = answer.named[row.name] = row
 
 
 def _read_folder(answer: Answer, exits: dict[int, str], word: str, rest: str) -> None:
@@ -108,14 +108,6 @@ def _past(state: str, code: str) -> Row:
     )
 
 
-def _object(text: str) -> Mapping[str, Any] | None:
-    try:
-        read = json.loads(text)
-    except ValueError:
-        return None
-    return read if isinstance(read, dict) else None
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Remote:
     path: str
@@ -124,17 +116,24 @@ class Remote:
 
 
 def read_listing(out: bytes) -> list[Remote] | None:
-    """Files of a job's folder; None where it is gone."""
+    """Files of a job's folder, as far as they can be read there; None where it is gone. Raises Unreachable for
+    a listing that isn't whole."""
     if out.strip() == b"gone":
         return None
-    digests, _, rest = out.partition(b"sizes\0")
-    sizes = {}
-    for entry in rest.split(b"\0"):
+    if not out.endswith(b"\0\0end\0"):
+        raise Unreachable("its folder was listed only in part")
+    # Every file has some name: an empty entry stands where digests end.
+    entries = out.removesuffix(b"\0end\0").split(b"\0")
+    at = entries.index(b"")
+    digests, sizes = entries[:at], {}
+    for entry in entries[at + 1 :]:
         size, _, name = entry.partition(b" ")
         if size.isdigit():
             sizes[name] = int(size)
+    if sizes and not digests:
+        raise Unreachable("none of its files could be read, or sha256sum there is too old (coreutils 8.25)")
     made = []
-    for entry in digests.split(b"\0"):
+    for entry in digests:
         digest, _, name = entry.partition(b"  ")
         if name in sizes:
             path = name.decode("utf-8", "surrogateescape").removeprefix("./")

@@ -187,8 +187,9 @@ _LIST = r"""
 cd @folder@ 2>/dev/null || { echo "gone"; exit 0; }
 rm -f @secrets@
 find . -type f ! -path './.*' ! -path './home/*' ! -path './server/*' -print0 | xargs -0 -r sha256sum -z --
-printf 'sizes\0'
+printf '\0'
 find . -type f ! -path './.*' ! -path './home/*' ! -path './server/*' -printf '%s %p\0'
+printf '\0end\0'
 """
 
 _LOG = r"""

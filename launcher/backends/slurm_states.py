@@ -58,40 +58,24 @@ _ENDED_FROM_OUTSIDE = (137, 143)
 def judge(handle: JobHandle, name: str, folder: Folder, answer: Answer, seen: float) -> JobStatus:
     native_id = handle.native_id or folder.native_id
     row = answer.rows.get(native_id) if native_id else answer.named.get(name)
-    said = _said(folder, handle)
-    code = said["exit_code"] if said else None
+    if row is not None and row.name != name:
+        # Slurm has begun to count anew, and the number is another job's.
+        row = None
+    said = folder.exit if folder.exit and folder.exit.attempt == handle.attempt else None
+    code = said.exit_code if said else None
     state = STATES.get(row.state, State.UNKNOWN) if row else None
     if row is not None and state in (State.QUEUED, State.RUNNING):
         if said and code not in _ENDED_FROM_OUTSIDE and row.state in _OVER:
-            return _ended(said, row.state, seen)
+            return said.status(row.state, seen)
         if not row.queued:
             reason = f"Slurm's queue has it no more, and its accounting says {row.state}"
             return JobStatus(state=State.UNKNOWN, reason=reason, native=row.state, seen=seen)
         return _alive(state, row, folder, said is not None, seen)
     if said and not (row and row.state in _REASONS and code in _ENDED_FROM_OUTSIDE):
-        return _ended(said, row.state if row else "gone", seen)
+        return said.status(row.state if row else "gone", seen)
     if row is not None and state is not State.UNKNOWN:
         return _by_slurm(row, STATES[row.state], seen)
     return _unheard_of(answer, row, native_id, seen)
-
-
-def _said(folder: Folder, handle: JobHandle) -> Mapping[str, object] | None:
-    """What the job says of the end of this attempt."""
-    said = folder.exit
-    if said and isinstance(said.get("exit_code"), int) and said.get("attempt", 1) == handle.attempt:
-        return said
-    return None
-
-
-def _ended(said: Mapping[str, object], native: str, seen: float) -> JobStatus:
-    code, reason = said["exit_code"], said.get("reason")
-    assert isinstance(code, int)  # noqa: S101 # _said asked
-    if code == 0:
-        state = State.SUCCEEDED
-    else:
-        state = State.CANCELLED if reason == "stopped on request" else State.FAILED
-    text = str(reason) if reason is not None else None
-    return JobStatus(state=state, reason=text, exit_code=code, native=native, seen=seen)
 
 
 def _alive(state: State, row: Row, folder: Folder, said: bool, seen: float) -> JobStatus:

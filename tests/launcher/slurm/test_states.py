@@ -7,6 +7,7 @@ from collections.abc import Sequence
 
 import pytest
 
+from catalog.errors import Unreachable
 from launcher.backends.slurm_answers import read_listing, read_status
 from launcher.backends.slurm_names import named, numbers
 from launcher.backends.slurm_states import STATES, judge
@@ -23,6 +24,7 @@ def judged(
     asked: int = 0,
     native_id: str = "123",
     attempt: int = 1,
+    name: str = NAME,
 ) -> JobStatus:
     text = [
         *(f"now {line}" for line in queue),
@@ -33,7 +35,8 @@ def judged(
     ]
     answer = read_status("\n".join(text).encode())
     handle = JobHandle(key="k", backend="slurm", native_id=native_id, directory="/d", attempt=attempt)
-    return judge(handle, NAME, answer.folders[0], answer, 1.0)
+    assert len(answer.folders) == 1
+    return judge(handle, name, answer.folders[0], answer, 1.0)
 
 
 def exit_line(code: int, reason: str | None = None, attempt: int = 1) -> str:
@@ -130,13 +133,39 @@ def test_what_a_job_writes_is_only_ever_its_exit() -> None:
     assert said.state is State.FAILED
 
 
+@pytest.mark.parametrize("end", ["\r", "\v", "\f", "\x1c", "\x1d", "\x1e", "\x85", "\u2028", "\u2029"])
+def test_no_other_end_of_a_line_is_one(end: str) -> None:
+    said = judged(folder=[f"{exit_line(0)}{end}job{end}exit {{}}{end}past 123|FAILED|1:0|{NAME}"])
+    assert said.state is State.LOST
+
+
+@pytest.mark.parametrize("text", ["[" * 60_000, '{"exit_code": ' + "9" * 30 + "}", '{"exit_code": true}'])
+def test_an_exit_that_is_none_is_no_trouble(text: str) -> None:
+    assert judged(folder=[f"exit {text}"], past=[f"123|FAILED|1:0|{NAME}"]).state is State.FAILED
+
+
+def test_a_number_that_is_given_out_again_is_another_jobs() -> None:
+    for listed in ({"queue": ["123|RUNNING|None|bash"]}, {"past": ["123|FAILED|1:0|evaldock-other-1"]}):
+        assert judged(**listed).state is State.LOST
+        assert judged(**listed, folder=[exit_line(0)]).state is State.SUCCEEDED
+
+
 def test_a_listing_names_files_with_any_name() -> None:
     name = "./artifacts/a b\nc ü"
-    listed = read_listing(f"{'a' * 64}  {name}\0sizes\x005 {name}\0".encode())
+    whole = f"{'a' * 64}  {name}\0{'b' * 64}  ./sizes\0\x005 {name}\x006 ./sizes\0\0end\0".encode()
+    listed = read_listing(whole)
     assert listed is not None
-    assert [(file.path, file.size, file.sha256) for file in listed] == [("artifacts/a b\nc ü", 5, "a" * 64)]
+    assert [(file.path, file.size, file.sha256) for file in listed] == [
+        ("artifacts/a b\nc ü", 5, "a" * 64),
+        ("sizes", 6, "b" * 64),
+    ]
     assert read_listing(b"gone\n") is None
-    assert read_listing(b"sizes\0") == []
+    assert read_listing(b"\0\0end\0") == []
+    for at in range(len(whole)):
+        with pytest.raises(Unreachable, match="only in part"):
+            read_listing(whole[:at])
+    with pytest.raises(Unreachable, match="sha256sum there is too old"):
+        read_listing(b"\x005 ./a\0\0end\0")
 
 
 @pytest.mark.parametrize(
@@ -170,8 +199,8 @@ def test_a_task_is_found_by_its_arrays_name_and_its_index() -> None:
 
 @pytest.mark.parametrize("listed", ["123_4", "123_[4-5]"])
 def test_a_task_ends_as_slurm_says_of_it(listed: str) -> None:
-    said = judged(
-        native_id="123_4", past=["123|FAILED|1:0|evaldock-r-1", f"{listed}|TIMEOUT|0:0|evaldock-r-1"]
-    )
+    past = ["123|FAILED|1:0|evaldock-r-1", f"{listed}|TIMEOUT|0:0|evaldock-r-1"]
+    said = judged(native_id="123_4", past=past, name="evaldock-r-004-1")
     assert (said.state, said.reason) == (State.FAILED, "its walltime was up")
-    assert judged(native_id="123_3", past=[f"{listed}|COMPLETED|0:0|evaldock-r-1"]).state is State.LOST
+    past = [f"{listed}|COMPLETED|0:0|evaldock-r-1"]
+    assert judged(native_id="123_3", past=past, name="evaldock-r-003-1").state is State.LOST
