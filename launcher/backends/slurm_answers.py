@@ -116,8 +116,9 @@ class Remote:
 
 
 def read_listing(out: bytes) -> list[Remote] | None:
-    """Files of a job's folder, as far as they can be read there; None where it is gone. Raises Unreachable for
-    a listing that isn't whole."""
+    """Files of a job's folder, as far as they can be read there; None where it is gone.
+
+    Raises Unreachable for a listing that isn't whole."""
     if out.strip() == b"gone":
         return None
     if not out.endswith(b"\0\0end\0"):

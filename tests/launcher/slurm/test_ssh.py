@@ -60,7 +60,7 @@ def test_files_go_both_ways_and_go_on_where_they_were_cut(host: SshHost, tmp_pat
     host.put(source, str(there))
     host.put(source, str(there))
     assert there.read_bytes() == content
-    back.with_name(f".back.{digest[:16]}.part").write_bytes(content[:77_777])
+    back.with_name(f".{digest[:32]}.part").write_bytes(content[:77_777])
     host.get(str(there), back, len(content), digest)
     assert back.read_bytes() == content
     assert sorted(path.name for path in tmp_path.iterdir()) == ["back", "source", "there"]

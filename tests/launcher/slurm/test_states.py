@@ -145,9 +145,9 @@ def test_an_exit_that_is_none_is_no_trouble(text: str) -> None:
 
 
 def test_a_number_that_is_given_out_again_is_another_jobs() -> None:
-    for listed in ({"queue": ["123|RUNNING|None|bash"]}, {"past": ["123|FAILED|1:0|evaldock-other-1"]}):
-        assert judged(**listed).state is State.LOST
-        assert judged(**listed, folder=[exit_line(0)]).state is State.SUCCEEDED
+    queue, past = ["123|RUNNING|None|bash"], ["123|FAILED|1:0|evaldock-other-1"]
+    assert judged(queue=queue).state is judged(past=past).state is State.LOST
+    assert judged(queue=queue, folder=[exit_line(0)]).state is State.SUCCEEDED
 
 
 def test_a_listing_names_files_with_any_name() -> None:
