@@ -176,7 +176,8 @@ class Cluster:
         except requests.exceptions.ConnectionError as error:
             # Refused, or an unknown name; a connection that broke later may have delivered the request.
             if "BadStatusLine" in repr(error):
-                raise self._somebody_else() from None
+                # That is no HTTP, so nothing there can have taken the request.
+                raise NotSent(f"what answers at {self.url} does not talk HTTP", hint=_HINT) from None
             never = any(word in repr(error) for word in ("NewConnectionError", "NameResolution"))
             kind = NotSent if never else Unreachable
             raise kind(f"Ray at {self.url} does not answer: {_cause(error)}", hint=_HINT) from None

@@ -144,7 +144,7 @@ def test_what_is_no_dashboard_is_told_as_such(fake: Ray) -> None:
     with socket.create_server(("127.0.0.1", 0)) as silent:
         answer = threading.Thread(target=_answer_in_another_language, args=(silent,))
         answer.start()
-        with pytest.raises(Unreachable, match="does not talk like Ray's dashboard"):
+        with pytest.raises(NotSent, match="does not talk HTTP"):
             Cluster(f"http://127.0.0.1:{silent.getsockname()[1]}").version()
         answer.join()
 
