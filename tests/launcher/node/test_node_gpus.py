@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
@@ -11,6 +12,7 @@ import pytest
 
 from launcher.jobs import Deployment, Resources
 from on_node import Node
+from services.engine import Engine
 
 IMAGE = "registry.example/evals/shell@sha256:" + "1" * 64
 # An engine with every image, which keeps the words of each `create`. The server runs until it is removed.
@@ -29,7 +31,7 @@ UUID, MIG = "GPU-8932f937-d72c-4106-c12f-20bd9faed9f6", "MIG-c2f1b5a0-8f43-5f0a-
 SLURM = {"SLURM_JOB_GPUS": "2,5", "CUDA_VISIBLE_DEVICES": "0,1"}
 Asked = Callable[..., list[list[str]]]
 
-pytestmark = pytest.mark.parametrize("runtime", ["none"], indirect=True)
+ON_NODE = pytest.mark.parametrize("runtime", ["none"], indirect=True)
 
 
 @pytest.fixture
@@ -63,6 +65,7 @@ def podman(*devices: str) -> list[str]:
     return [f"--device=nvidia.com/gpu={device}" for device in devices]
 
 
+@ON_NODE
 @pytest.mark.parametrize(
     ("engine", "backend", "environ", "expected"),
     [
@@ -89,6 +92,7 @@ def test_the_reserved_gpus_are_given(
     assert asked(engine, backend, environ, Resources(gpus=2)) == [expected, expected]
 
 
+@ON_NODE
 @pytest.mark.parametrize(
     ("engine", "environ", "expected"),
     [
@@ -104,9 +108,20 @@ def test_all_gpus_are_all_of_the_jobs(
     assert asked(engine, "slurm", environ, Resources(gpus=-1)) == [expected, expected]
 
 
+@ON_NODE
 def test_named_gpus_are_these(asked: Asked) -> None:
     assert asked("docker", "slurm", SLURM, Resources(gpu_ids=("0", "1")))[0] == docker("0,1")
 
 
+@ON_NODE
 def test_who_asks_for_no_gpu_gets_none(asked: Asked) -> None:
     assert asked("podman", "slurm", SLURM, Resources()) == [[], []]
+
+
+def test_the_engine_itself_reads_two_devices(docker_engine: Engine, busybox_image: str) -> None:
+    (words,) = docker("2,5")
+    made = docker_engine.run("create", words, busybox_image, "true").strip()
+    shown = docker_engine.run("inspect", "--format", "{{json .HostConfig.DeviceRequests}}", made)
+    docker_engine.run("rm", made)
+    (request,) = json.loads(shown)
+    assert request["DeviceIDs"] == ["2", "5"]
