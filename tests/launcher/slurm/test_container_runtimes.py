@@ -161,6 +161,19 @@ def test_a_job_that_is_cancelled_has_time_for_its_last_words(place: Place, tmp_p
     cleared(run)
 
 
+def test_a_job_that_slurm_ends_is_no_job_that_was_asked_to(
+    place: Place, slurm: Slurm, tmp_path: Path, database: Database
+) -> None:
+    run = one_job(place, tmp_path, FOREVER)
+    database.record(run)
+    (row,) = tick(database, run.run_id, {})
+    wait_for(there(run) / "artifacts" / "ready")
+    slurm.run("scancel", str(row.native_id))
+    (row,) = supervise(database, run)
+    assert (row.state, row.reason) == (State.FAILED, "stopped from outside")
+    cleared(run)
+
+
 def test_a_server_is_deployed_beside_the_job(
     quickcheck: Callable[[str], RunPlan], place: Place, tmp_path: Path, database: Database
 ) -> None:
