@@ -58,7 +58,7 @@ def resume(*, runs: tuple[str, ...], detach: bool) -> int:
       evaldock resume 0mg4
       evaldock resume 0mg4 --detach
     """
-    from launcher.commands.views import Watch, print_rows  # noqa: PLC0415
+    from launcher.commands.views import Watch, print_rows, say_where_logs_are  # noqa: PLC0415
     from launcher.runs import watching  # noqa: PLC0415
     from launcher.runs.supervisor import resume as again  # noqa: PLC0415
 
@@ -75,6 +75,7 @@ def resume(*, runs: tuple[str, ...], detach: bool) -> int:
             rows = watching.until_finished(opened, run_id, os.environ, seen=watch)
             watch.close()
             print_rows([(plan, row) for row in rows])
+            say_where_logs_are(rows)
             code = max(code, watching.outcome(rows))
     return code
 

@@ -213,7 +213,7 @@ def _print_plan(planned: Planned, as_json: bool) -> None:
 
 def _start(plan: RunPlan, *, detach: bool, hold: bool, as_json: bool) -> int:
     from launcher.commands.options import database  # noqa: PLC0415
-    from launcher.commands.views import Watch, job_data, print_rows  # noqa: PLC0415
+    from launcher.commands.views import Watch, job_data, print_rows, say_where_logs_are  # noqa: PLC0415
     from launcher.runs import handle  # noqa: PLC0415
     from launcher.runs.supervisor import tick  # noqa: PLC0415
     from launcher.runs.watching import detach as leave  # noqa: PLC0415
@@ -247,6 +247,7 @@ def _start(plan: RunPlan, *, detach: bool, hold: bool, as_json: bool) -> int:
             )
         else:
             print_rows([(plan, row) for row in rows])
+            say_where_logs_are(rows)
         return outcome(rows)
 
 

@@ -101,6 +101,13 @@ def _print_cut(rows: Sequence[JobRow], shown: str) -> None:
         out("\n".join(["", *wrap(left, columns)]))
 
 
+def say_where_logs_are(rows: Sequence[JobRow]) -> None:
+    """A failure that nobody gave a reason for has one in what its job printed."""
+    silent = [row for row in rows if row.state is State.FAILED and not row.reason]
+    if silent:
+        note(f"`evaldock logs {silent[0].key}` shows what it printed")
+
+
 def print_runs(rows: Sequence[RunRow]) -> None:
     columns = (Column("run"), Column("created"), Column("backend"), Column("jobs", flexible=True))
     lines = [

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import json
 import os
 import sys
-from collections.abc import Mapping
+import threading
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
@@ -260,3 +264,57 @@ def test_a_ray_head_that_is_not_there() -> None:
     code, found = doctor("--backend", "ray", *settings(dashboard_url=f"http://127.0.0.1:{free_port()}"))
     assert code == 1
     assert found["dashboard"][2] == "is execution.dashboard_url right, and can this machine reach it?"
+
+
+@contextmanager
+def answering(status: int, kind: str, text: str) -> Iterator[str]:
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:  # http.server's name
+            self.send_response(status)
+            self.send_header("Content-Type", kind)
+            self.send_header("Content-Length", str(len(text)))
+            self.end_headers()
+            self.wfile.write(text.encode())
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
+        thread = threading.Thread(target=server.serve_forever, args=(0.02,))
+        thread.start()
+        try:
+            yield f"http://127.0.0.1:{server.server_port}/v1"
+        finally:
+            server.shutdown()
+            thread.join()
+
+
+JSON, LISTED = "application/json", json.dumps({"data": [{"id": "org/model"}]})
+
+
+@pytest.mark.parametrize(
+    ("answer", "given", "grade", "said"),
+    [
+        ((401, JSON, "{}"), "api_key_name=API_KEY", "ok", "asks for a key"),
+        ((401, JSON, "{}"), "stream=false", "warn", "asks for a key (401)"),
+        ((404, JSON, "{}"), "stream=false", "warn", "/v1/models answers 404"),
+        ((200, "text/html", "<p>hello"), "stream=false", "warn", "answers with a web page"),
+        ((200, JSON, LISTED), "model_id=org/model", "ok", "answers"),
+        (
+            (200, JSON, LISTED),
+            "model_id=org/modle",
+            "warn",
+            "lists no 'org/modle'; did you mean 'org/model'?",
+        ),
+        ((200, JSON, "[1]"), "model_id=org/model", "ok", "answers"),
+    ],
+)
+def test_what_answers_for_a_model(
+    answer: tuple[int, str, str], given: str, grade: str, said: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("API_KEY", "k-1")
+    with answering(*answer) as url:
+        words = [f"target.api_endpoint.url={url}", f"target.api_endpoint.{given}"]
+        code, found = doctor("--backend", "process", *words)
+    assert (code, found["model"][0]) == (0, grade)
+    assert said in str(found["model"][1])
