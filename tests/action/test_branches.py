@@ -158,4 +158,5 @@ def test_what_the_clone_is_configured_with_is_used(clone: Path, tmp_path: Path) 
     """As actions/checkout leaves it: the remote under one address, a rule that leads elsewhere."""
     git(clone, "remote", "set-url", "origin", "https://github.example/team/repository")
     git(clone, "config", f"url.{tmp_path}/upstream.git.insteadOf", "https://github.example/team/repository")
-    assert Branch(clone=clone, name="main").change(add("a"), message="Add") is not None
+    commit = Branch(clone=clone, name="main").change(add("a"), message="Add")
+    assert git(tmp_path / "upstream.git", "rev-parse", "main") == commit

@@ -93,9 +93,10 @@ def test_the_workflow_in_the_guide_is_a_workflow() -> None:
 def test_readme_and_contributing_link_to_what_exists() -> None:
     broken = []
     for page in (ROOT / "README.md", ROOT / "CONTRIBUTING.md"):
-        for target in re.findall(r"\]\(([^)#]+)(?:#[^)]*)?\)", page.read_text()):
-            if "://" not in target and not (page.parent / target).exists():
-                broken.append(f"{page.name}: {target}")
+        targets = re.findall(r"\]\(([^)#]+)(?:#[^)]*)?\)", page.read_text())
+        ours = [target for target in targets if "://" not in target]
+        assert ours, page.name
+        broken += [f"{page.name}: {target}" for target in ours if not (page.parent / target).exists()]
     assert broken == []
 
 
@@ -113,12 +114,14 @@ def named_by(line: str) -> tuple[click.Command, list[str]]:
 
 
 def test_examples_use_commands_and_options_that_exist() -> None:
-    unknown = []
+    unknown, seen = [], 0
     for page in [*PAGES, ROOT / "README.md"]:
         for line in re.findall(r"^ *\$ (evaldock .*)$", page.read_text(), re.M):
+            seen += 1
             command, words = named_by(line)
             known = {"--help", "--version"}.union(*(p.opts + p.secondary_opts for p in command.params))
             options = {word.partition("=")[0] for word in words if word.startswith("-")}
             if options - known or (isinstance(command, click.Group) and not options):
                 unknown.append(f"{page.name}: {line}")
+    assert seen
     assert unknown == []

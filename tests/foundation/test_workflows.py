@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -110,6 +110,7 @@ def test_one_action_has_one_commit_everywhere() -> None:
     for path in (*WORKFLOWS, *ACTIONS):
         for name, commit in re.findall(r"uses: ([\w.-]+/[\w./-]+)@(\S+)", path.read_text()):
             pins.setdefault(name, set()).add(commit)
+    assert pins
     assert {name: commits for name, commits in pins.items() if len(commits) > 1} == {}
 
 
@@ -125,9 +126,10 @@ def test_nothing_is_allowed_by_default_and_little_per_job(workflow: Path) -> Non
                 assert step["with"]["persist-credentials"] is False
 
 
+@pytest.mark.parametrize(
+    "workflow", [path for path in WORKFLOWS if "pull_request" in triggers(path)], ids=name_of, indirect=True
+)
 def test_what_pull_requests_start_may_write_nothing(workflow: Path) -> None:
-    if "pull_request" not in (triggers(workflow) or {}):
-        return
     for name, job in parsed(workflow)["jobs"].items():
         if "pull_request" in str(job.get("if", "")) or "inputs.deploy" in str(job.get("if", "")):
             continue
@@ -164,13 +166,20 @@ def test_a_form_has_no_more_fields_than_github_shows(workflow: Path) -> None:
     assert len(form.get("inputs", {})) <= 25
 
 
+def publishes(job: Mapping[str, Any]) -> bool:
+    return "write" in str(job.get("permissions", {}))
+
+
+@pytest.mark.parametrize(
+    "workflow",
+    [path for path in WORKFLOWS if any(map(publishes, parsed(path)["jobs"].values()))],
+    ids=name_of,
+    indirect=True,
+)
 def test_what_publishes_is_not_cancelled_halfway(workflow: Path) -> None:
     content = parsed(workflow)
-    for job in content["jobs"].values():
-        if "write" not in str(job.get("permissions", {})):
-            continue
-        for place in (content, job):
-            assert (place.get("concurrency") or {}).get("cancel-in-progress", False) is False
+    for place in (content, *filter(publishes, content["jobs"].values())):
+        assert (place.get("concurrency") or {}).get("cancel-in-progress", False) is False
 
 
 def test_every_input_of_an_action_is_used_and_explained(action: Path) -> None:

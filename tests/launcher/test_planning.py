@@ -191,7 +191,9 @@ def test_what_is_refused(data: dict[str, Any], expected: str) -> None:
 
 def test_a_secret_by_mistake_is_not_repeated() -> None:
     data = {"execution": {"env_vars": {"KEY": "sk-123 secret"}}, "evaluation": {"tasks": ["chat"]}}
-    assert "sk-123" not in "\n".join(problems(data))
+    told = "\n".join(problems(data))
+    assert "env_vars.KEY: expected host:NAME" in told
+    assert "sk-123" not in told
 
 
 def test_dependencies_become_keys_and_circles_are_named() -> None:

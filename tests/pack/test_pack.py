@@ -134,6 +134,7 @@ def test_gitignore_is_honoured(harness: Path, tmp_path: Path) -> None:
     (harness / "src" / "a.log").write_bytes(b"x")
     pack(harness, packed_to(tmp_path / "layout"))
     files, _ = members(tmp_path / "layout")
+    assert any(name.endswith(".py") for name in files)
     assert not [name for name in files if "data" in name or name.endswith(".log")]
 
 

@@ -26,7 +26,9 @@ def test_the_guides_do_what_they_say(page: str, commands: int, tmp_path: Path) -
 
 def test_every_module_of_the_seed_has_its_counterpart() -> None:
     page = (DOCS / "how-to" / "nemo-recipes.md").read_text()
-    for module in re.findall(r"`(launcher\.[\w.]+|catalog\.[\w.]+)`", page):
+    modules = re.findall(r"`(launcher\.[\w.]+|catalog\.[\w.]+)`", page)
+    assert modules
+    for module in modules:
         assert importlib.util.find_spec(module) is not None, module
 
 

@@ -155,6 +155,7 @@ def test_a_template_of_the_owner_counts(built: Built, root: Path, folder: Path) 
     os.utime(source / "own" / "copyright.html", (1, 1))
     again = sphinx_build(folder, root)
     pages = [name for name in again.files() if name.endswith(".html") and not name.startswith("_static")]
+    assert pages
     assert [name for name in pages if "Made by others." not in again.text(name)] == []
 
 

@@ -109,15 +109,25 @@ def test_the_command_prints_the_request_and_sends_nothing(
                 "launcher.backends.lepton",
             ),
         ),
+        (
+            {"type": "slurm", "hostname": "cluster.example", "output_dir": "/scratch/runs"},
+            ("ray", "requests", "docker", "paramiko", "leptonai", "launcher.backends.ray"),
+        ),
+        (
+            {"type": "lepton", "resource_shape": "cpu.small", "output_dir": "/evals"},
+            ("ray", "requests", "docker", "paramiko", "leptonai", "launcher.backends.ray"),
+        ),
     ],
-    ids=["process", "docker", "ray"],
+    ids=["process", "docker", "ray", "slurm", "lepton"],
 )
 def test_no_backend_brings_another_one_along(execution: Mapping[str, Any], kept_out: tuple[str, ...]) -> None:
     code = IMPORTED.format(root=str(ROOT), tests=str(ROOT / "tests"))
     done = subprocess.run(
         [sys.executable, "-c", code, json.dumps(execution)], capture_output=True, text=True, check=True
     )
-    assert not set(kept_out) & set(json.loads(done.stdout))
+    loaded = set(json.loads(done.stdout))
+    assert f"launcher.backends.{execution['type']}" in loaded
+    assert not set(kept_out) & loaded
 
 
 def test_the_sample_for_kubernetes_plans() -> None:

@@ -206,6 +206,7 @@ def test_without_shared_storage_no_value_is_packed() -> None:
     run = planned({})
     run = changed(run, secrets=(SecretName(name="KEY", source="KEY"),))
     sent = build(run, run.jobs[0], 1, {"KEY": "s3cret"})
+    assert sent.package is not None
     assert b"s3cret" not in b"".join(content for content, _ in sent.files.values())
 
 

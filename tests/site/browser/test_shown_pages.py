@@ -32,6 +32,7 @@ def test_nothing_serious_while_searching(
 ) -> None:
     steps = FOUND if width > 360 else [["unfold"], *FOUND]
     seen = read("axe", {"url": catalog_site.url("browse"), "steps": steps}, dark=dark, width=width).value
+    assert seen["rules"] > 10
     assert seen["violations"] == []
 
 
