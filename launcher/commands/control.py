@@ -10,7 +10,7 @@ from pathlib import Path
 import click
 
 from catalog.console import json_option, note, out, print_json
-from launcher.commands.options import database, resolve, runs_argument, seconds
+from launcher.commands.options import database, resolve, resolve_whole, runs_argument, seconds
 from launcher.jobs import State
 
 
@@ -30,7 +30,7 @@ def kill(*, runs: tuple[str, ...], no_wait: bool) -> int:
     from launcher.runs.watching import until_finished  # noqa: PLC0415
 
     with database() as opened:
-        chosen = resolve(opened, runs)
+        chosen = resolve_whole(opened, runs)
         for run_id in chosen:
             request_stop(opened, run_id)
             tick(opened, run_id, os.environ)
@@ -64,7 +64,7 @@ def resume(*, runs: tuple[str, ...], detach: bool) -> int:
 
     code = 0
     with database() as opened:
-        for run_id in resolve(opened, runs):
+        for run_id in resolve_whole(opened, runs):
             keys = again(opened, run_id)
             note(f"{run_id}: {len(keys)} jobs once more")
             if detach:

@@ -11,8 +11,7 @@ from dataclasses import replace
 import click
 
 from catalog.console import safe
-from catalog.errors import NotFound
-from launcher.commands.options import database, resolve
+from launcher.commands.options import database, named_jobs
 from launcher.jobs import RunPlan
 from launcher.runs.database import Database, JobRow
 
@@ -54,13 +53,8 @@ def logs(*, runs: tuple[str, ...], follow: bool, interval: float) -> None:
 def _jobs(opened: Database, names: Sequence[str]) -> list[tuple[RunPlan, JobRow]]:
     chosen = []
     for name in names:
-        (run_id,) = resolve(opened, [name])
-        rows = [
-            row for row in opened.jobs(run_id) if "-" not in name or row.key.endswith(name.partition("-")[2])
-        ]
-        if not rows:
-            raise NotFound(f"no job {name!r}", hint=f"`evaldock status {run_id}` lists its jobs")
-        plan = opened.plan(run_id)
+        rows = named_jobs(opened, name)
+        plan = opened.plan(rows[0].run_id)
         chosen += [(plan, row) for row in rows]
     return chosen
 

@@ -9,8 +9,8 @@ from typing import Any, TypeVar
 
 import click
 
-from catalog.errors import UsageError
-from launcher.runs.database import Database
+from catalog.errors import NotFound, UsageError
+from launcher.runs.database import Database, JobRow
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 _SPAN = re.compile(r"(\d+(?:\.\d+)?)\s*([smhdw])")
@@ -26,13 +26,38 @@ def database() -> Iterator[Database]:
         opened.close()
 
 
-def runs_argument(required: bool = True) -> Callable[[Command], Command]:
-    return click.argument("runs", nargs=-1, required=required, metavar="RUN..." if required else "[RUN]...")
+def runs_argument(required: bool = True, what: str = "RUN") -> Callable[[Command], Command]:
+    return click.argument(
+        "runs", nargs=-1, required=required, metavar=f"{what}..." if required else f"[{what}]..."
+    )
 
 
 def resolve(opened: Database, prefixes: Sequence[str]) -> list[str]:
     """Run ids by prefix, each once. A job's key names its run."""
     return list(dict.fromkeys(opened.resolve(prefix.partition("-")[0]) for prefix in prefixes))
+
+
+def resolve_whole(opened: Database, names: Sequence[str]) -> list[str]:
+    """Run ids by prefix, for what changes whole runs. Raises UsageError for a job's key."""
+    found = resolve(opened, names)
+    for name in names:
+        if "-" in name:
+            run_id = opened.resolve(name.partition("-")[0])
+            raise UsageError(
+                f"{name} is a job, and this changes whole runs",
+                hint=f"give {run_id} for all of its {len(opened.jobs(run_id))} jobs",
+            )
+    return found
+
+
+def named_jobs(opened: Database, name: str) -> list[JobRow]:
+    """The jobs of a run, or the one whose key (`RUN-007` or `RUN-7`) this is. Raises NotFound."""
+    (run_id,) = resolve(opened, [name])
+    rows, number = opened.jobs(run_id), name.partition("-")[2]
+    found = rows if "-" not in name else [row for row in rows if row.key.endswith(f"-{number:>03}")]
+    if not found:
+        raise NotFound(f"no job {name!r}", hint=f"`evaldock status {run_id}` lists its jobs")
+    return found
 
 
 def seconds(text: str) -> float:

@@ -8,13 +8,13 @@ import time
 import click
 
 from catalog.console import json_option, out, print_json
-from launcher.commands.options import database, resolve, runs_argument
+from launcher.commands.options import database, named_jobs, resolve, runs_argument
 from launcher.jobs import RunPlan
 from launcher.runs.database import Database, JobRow
 
 
 @click.command()
-@runs_argument(required=False)
+@runs_argument(required=False, what="RUN|JOB")
 @click.option("--watch", is_flag=True, help="Go on until every job has ended.")
 @click.option(
     "--interval", type=click.FloatRange(0.2), default=2.0, show_default=True, help="Seconds between."
@@ -23,20 +23,24 @@ from launcher.runs.database import Database, JobRow
 def status(*, runs: tuple[str, ...], watch: bool, interval: float, as_json: bool) -> int:
     """Show how jobs are; without a run, all those that have not ended.
 
-    Asks the backends, notes what has ended and collects it. A run id may be cut short.
+    Asks the backends, notes what has ended and collects it. A run id may be cut short; with a job's number
+    behind it, it is that job alone.
 
     \b
     Examples:
       evaldock status
       evaldock status 0mg4 --watch
+      evaldock status 0mg4-007
       evaldock status 0mg4 0mh1 --json
     """
     from launcher.runs.supervisor import finished  # noqa: PLC0415
 
     with database() as opened:
+        keys = {row.key for name in runs for row in named_jobs(opened, name)}
         chosen = resolve(opened, runs) if runs else opened.open_runs()
         while True:
-            rows = [(plan, row) for plan, found in _ask(opened, chosen) for row in found]
+            asked = [(plan, row) for plan, found in _ask(opened, chosen) for row in found]
+            rows = [(plan, row) for plan, row in asked if not runs or row.key in keys]
             _print(rows, as_json)
             if not watch or finished([row for _, row in rows]):
                 return 0

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from catalog.console import dim, green, note, one_line, out, red, width, yellow
@@ -24,6 +25,8 @@ _STYLES = {
 }
 # Of reasons below a table: characters of a line, lines of a reason, reasons.
 _LONGEST, _MOST_LINES, _MOST_REASONS = 600, 8, 4
+# So many jobs are told one by one; more of them are counted.
+_EACH = 8
 
 
 def styled(state: str) -> str:
@@ -82,6 +85,9 @@ def print_rows(rows: Sequence[tuple[RunPlan, JobRow]]) -> None:
     out(shown)
     if width() is not None:
         _print_cut([row for _, row in rows], shown)
+        if len(rows) > _EACH:
+            states = Counter(row.state.value for _, row in rows)
+            out(f"\n{len(rows)} jobs: {_counted(states)}")
 
 
 def _print_cut(rows: Sequence[JobRow], shown: str) -> None:
@@ -115,11 +121,15 @@ def print_runs(rows: Sequence[RunRow]) -> None:
             row.run_id,
             timestamp(row.created),
             row.backend,
-            ", ".join(f"{n} {s}" for s, n in sorted(row.states.items())),
+            _counted(row.states),
         )
         for row in rows
     ]
     out(table(columns, lines, width=width()))
+
+
+def _counted(states: Mapping[str, int]) -> str:
+    return ", ".join(f"{number} {state}" for state, number in sorted(states.items()))
 
 
 class Watch:
@@ -133,13 +143,20 @@ class Watch:
         self.shown = ""
 
     def __call__(self, rows: Sequence[JobRow]) -> None:
+        changed: dict[str, list[JobRow]] = {}
         for row in rows:
             now = (row.state, row.attempt, row.reason)
             if self.seen.get(row.key) != now:
                 self.seen[row.key] = now
-                self._clear()
                 reason = f" ({said.splitlines()[0]})" if (said := _reason(row)) else ""
-                note(f"{time.strftime('%H:%M:%S')} {row.key} {row.task}: {row.state}{reason}")
+                changed.setdefault(f"{row.state}{reason}", []).append(row)
+        for what, alike in changed.items():
+            self._clear()
+            named = [f"{row.key} {row.task}" for row in alike]
+            if len(named) > _EACH:
+                named = [f"{alike[0].key} and {len(alike) - 1} more"]
+            for each in named:
+                note(f"{time.strftime('%H:%M:%S')} {each}: {what}")
         if self.live:
             self._show(rows)
 

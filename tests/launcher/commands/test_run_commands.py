@@ -9,15 +9,17 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from launched import until
 from launcher.backends import processes
-from launcher.jobs import JobStatus, State
+from launcher.commands.views import Watch
+from launcher.jobs import JobStatus, RunPlan, State
 from launcher.runs.database import Database
-from planned_runs import HARNESSES, plan
+from planned_runs import HARNESSES, URL, plan
 from running import Ran, evaldock
 from standins import standin
 
@@ -281,6 +283,59 @@ def test_a_reason_that_a_row_has_no_room_for_stands_below_once(
     ]
     monkeypatch.delenv("COLUMNS")
     assert "as that one; ask for another one\n" in evaldock("info", made.run_id).out
+
+
+@pytest.fixture
+def many(tmp_path: Path, state: Path) -> RunPlan:
+    """A run of twenty jobs that ended elsewhere, as it is recorded."""
+    targets = [{"api_endpoint": {"url": URL, "model_id": f"m{number}"}} for number in range(20)]
+    given = {
+        "targets": targets,
+        "evaluation": {"tasks": ["quickcheck.chat"]},
+        "execution": {"type": "process"},
+    }
+    made = plan(given, directory=tmp_path / "runs")
+    database = Database(state / "runs.db")
+    database.record(made)
+    done = JobStatus(state=State.SUCCEEDED, exit_code=0, seen=1.0)
+    database.note((job.key, done) for job in made.jobs)
+    for job in made.jobs:
+        database.collected(job.key, State.SUCCEEDED, None)
+    database.close()
+    return made
+
+
+def test_many_jobs_are_counted(many: RunPlan, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert len(evaldock("info", many.run_id).out.partition("\n\n")[2].splitlines()) == 21
+    monkeypatch.setenv("COLUMNS", "100")
+    assert evaldock("info", many.run_id).out.endswith("\n\n20 jobs: 20 succeeded\n")
+
+
+def test_one_of_many_jobs_is_named_by_its_number(many: RunPlan) -> None:
+    for name in ("7", "07", "007"):
+        (job,) = evaldock("status", f"{many.run_id}-{name}", "--json").json
+        assert job["key"] == f"{many.run_id}-007"
+    missing = evaldock("status", f"{many.run_id}-77")
+    assert (missing.code, "no job" in missing.err) == (3, True)
+    for command in ("kill", "resume"):
+        ran = evaldock(command, f"{many.run_id}-7")
+        assert ran.code == 2
+        assert f"give {many.run_id} for all of its 20 jobs" in ran.err
+
+
+def test_many_jobs_that_change_alike_are_one_line(
+    many: RunPlan, state: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    database = Database(state / "runs.db")
+    rows = database.jobs(many.run_id)
+    database.close()
+    watch = Watch(many)
+    watch(rows)
+    assert capsys.readouterr().err.endswith(f" {rows[0].key} and 19 more: succeeded\n")
+    watch([replace(row, attempt=2) if row.position < 2 else row for row in rows])
+    first, second = capsys.readouterr().err.splitlines()
+    assert first.endswith(f"{rows[0].key} quickcheck.chat: succeeded")
+    assert second.endswith(f"{rows[1].key} quickcheck.chat: succeeded")
 
 
 def test_every_mistake_is_told_at_once(run: Run) -> None:
