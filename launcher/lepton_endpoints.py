@@ -23,7 +23,7 @@ from catalog.errors import EvaldockError, NotFound, Refused, Unreachable
 from launcher.backends import lepton_api, lepton_job
 from launcher.backends.lepton_api import Lepton, NameTaken
 from launcher.jobs import Deployment, JobPlan, RunPlan, SecretName
-from launcher.plans.served_models import KEY_NAME, MARKS, SCHEME, Waiting, own, placeholder
+from launcher.plans.endpoint_names import KEY_NAME, MARKS, SCHEME, Waiting, own, placeholder
 from launcher.runs import run_directory as files
 
 RECORD, WAITING, LOG = "endpoint.json", "waiting.json", "endpoint.log"

@@ -6,7 +6,6 @@ What only one backend means is that backend's module to read, which isn't import
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
@@ -14,18 +13,10 @@ from typing import Any
 from catalog.errors import InvalidInput
 from catalog.nearest import did_you_mean
 from launcher.backends.protocol import MODULES
+from launcher.configuration.backend_names import NO_CHOICE, RAY, plain_name
 from launcher.configuration.compose import Composed
 
 KEYS = ("backend", "execution_backend")
-# What is the Ray backend, and what chooses none.
-RAY = frozenset({"ray", "kubernetes-ray", "ray-kubernetes"})
-NO_CHOICE = frozenset({"default", "none"})
-_SPACES = re.compile(r"[\s_-]+")
-
-
-def plain_name(name: object) -> str:
-    """`" Kubernetes_Ray "` as `kubernetes-ray`."""
-    return _SPACES.sub("-", str(name).strip().lower())
 
 
 def settle(composed: Composed) -> Composed:

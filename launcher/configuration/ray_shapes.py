@@ -11,7 +11,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from catalog.errors import InvalidInput
-from launcher.configuration.chosen_backend import RAY, plain_name
+from launcher.configuration.backend_names import RAY, plain_name
 
 DASHBOARD_PORT = 8265
 # From strong to weak.

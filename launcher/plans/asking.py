@@ -16,8 +16,8 @@ from launcher.configuration.model import ApiEndpoint, Evaluation, RunConfig
 from launcher.configuration.model import Task as TaskConfig
 from launcher.jobs import Deployment, Endpoint
 from launcher.plans import deployments
+from launcher.plans.endpoint_names import KEY_NAME, SCHEME, placeholder
 from launcher.plans.quoting import Protected
-from launcher.plans.served_models import KEY_NAME, SCHEME, placeholder
 from launcher.profiles import key_binding
 from launcher.profiles.key_binding import NO_KEYS, Keys
 from launcher.secrets import Environment

@@ -1,7 +1,7 @@
-"""Models whose URL is known when a job is submitted: what plans and rounds need of them.
+"""Models whose URL is known when a job is submitted: what rounds need of them.
 
-Plans hold a placeholder. The code that asks who serves a model (`launcher.lepton_endpoints`) is loaded where
-one occurs, and not for other runs.
+Plans hold a placeholder (`launcher.plans.endpoint_names`). The code that asks who serves a model
+(`launcher.lepton_endpoints`) is loaded where one occurs, and not for other runs.
 """
 
 from __future__ import annotations
@@ -9,32 +9,13 @@ from __future__ import annotations
 import time
 from pathlib import Path
 
-from catalog.errors import Unreachable
 from launcher.jobs import JobPlan, RunPlan
+from launcher.plans.endpoint_names import MARKS, Waiting, own
 
-# What `Endpoint.served_by` begins with; behind it the endpoint's name, none for the run's own.
-SCHEME = "lepton:"
-KEY_NAME = "LEPTON_ENDPOINT_KEY"
-# Beside the database: a file for each run that has an endpoint of its own.
-MARKS = "endpoints"
 # Seconds between tries to remove what another run left.
 TRY_AGAIN = 60.0
-_OWN = "deployment"
-_HOST = "{name}.lepton.invalid"
 
-
-class Waiting(Unreachable):
-    """An endpoint that isn't ready yet: asked again with the next round."""
-
-
-def placeholder(served_by: str) -> str:
-    """A URL up to /v1 that stands for the endpoint's in a plan. No such host exists (RFC 2606)."""
-    return f"https://{_HOST.format(name=served_by.removeprefix(SCHEME) or _OWN)}/v1"
-
-
-def own(job: JobPlan) -> bool:
-    """Whether the endpoint is made for the run."""
-    return job.endpoint.served_by == SCHEME
+__all__ = ["Waiting", "left_over", "located", "release", "release_left_over"]
 
 
 def located(run: RunPlan, job: JobPlan, state: Path) -> JobPlan:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import ast
 import re
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from pathlib import Path
 
 import pytest
@@ -68,3 +68,39 @@ def test_only_the_site_knows_sphinx() -> None:
         if {"sphinx", "docutils"} & set(imports(path))
     }
     assert knowing <= {("generator", "site")}
+
+
+def modules() -> dict[str, Path]:
+    """This project's modules by their dotted names."""
+    paths = [
+        path for package in ("catalog", "generator", "launcher") for path in (ROOT / package).rglob("*.py")
+    ]
+    named = {path.relative_to(ROOT).with_suffix("").as_posix().replace("/", "."): path for path in paths}
+    return {name.removesuffix(".__init__"): path for name, path in named.items() if ".harnesses." not in name}
+
+
+def runtime_imports(node: ast.AST, known: Collection[str]) -> Iterator[str]:
+    """Modules that are imported from here, in functions too; what is for type checkers only is left out."""
+    for each in ast.iter_child_nodes(node):
+        if isinstance(each, ast.If) and "TYPE_CHECKING" in ast.unparse(each.test):
+            continue
+        if isinstance(each, ast.Import):
+            yield from (alias.name for alias in each.names if alias.name in known)
+        elif isinstance(each, ast.ImportFrom):
+            whole = [f"{each.module}.{alias.name}" for alias in each.names]
+            yield from (name if name in known else str(each.module) for name in whole)
+        else:
+            yield from runtime_imports(each, known)
+
+
+def test_no_module_needs_itself_by_way_of_others() -> None:
+    known = modules()
+    needs = {
+        name: {each for each in runtime_imports(ast.parse(path.read_text()), known) if each in known}
+        for name, path in known.items()
+    }
+    assert "launcher.jobs" in needs["launcher.backends.protocol"]
+    # Who needs nobody that is left is no part of a circle.
+    while free := {name for name in needs if not needs[name] & needs.keys()}:
+        needs = {name: theirs for name, theirs in needs.items() if name not in free}
+    assert sorted(needs) == []

@@ -19,7 +19,7 @@ from launcher.backends import lepton_api
 from launcher.backends.environments import ensure
 from launcher.backends.protocol import load
 from launcher.jobs import RunPlan, State
-from launcher.plans import served_models
+from launcher.plans import endpoint_names, served_models
 from launcher.runs import run_id
 from launcher.runs.database import Database
 from launcher.runs.supervisor import request_stop, tick
@@ -245,7 +245,7 @@ def test_what_could_not_be_removed_goes_with_the_next_command(
     database.record(other)
     tick(database, other.run_id, PAUSE)
     assert list(served.look()["endpoints"]) == [f"evaldock-{run.run_id}"]
-    mark = database.path.parent / served_models.MARKS / run.run_id
+    mark = database.path.parent / endpoint_names.MARKS / run.run_id
     os.utime(mark, (0, 0))
     tick(database, other.run_id, PAUSE)
     left = served.look()
