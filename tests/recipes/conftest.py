@@ -43,3 +43,9 @@ def recipe(project: Path) -> Write:
         return path
 
     return write
+
+
+@pytest.fixture
+def profiles(project: Path) -> Callable[[str], object]:
+    """Writes the project's env.toml."""
+    return (project / "env.toml").write_text
