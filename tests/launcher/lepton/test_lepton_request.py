@@ -24,31 +24,73 @@ from launcher.node.job_script import run_config
 from launcher.node.result_stream import SENDING, receive
 from planned_runs import plan
 
+EVERYTHING: Mapping[str, Any] = {
+    "execution": {
+        "type": "lepton",
+        "resource_shape": "gpu.a100-80g",
+        "node_group": "group",
+        "node_names": ["node-1"],
+        "reservation": "res-1",
+        "priority": "mid-4000",
+        "visibility": "private",
+        "image_pull_secrets": "pull",
+        "shm_size": "16g",
+        "mounts": [
+            {"from": "node-nfs:shared", "path": "/evals", "mount_path": "/evals"},
+            "/data:/data:node-local",
+            {"from": "node-nfs:shared", "path": "/models", "mount_path": "/models", "read_only": True},
+        ],
+        "output_dir": "/evals/runs",
+        "env_vars": {"NGC_API_KEY": "NGC_API_KEY", "HF_TOKEN": "TOKEN_OF_HF", "MODE": "lit:fast"},
+    },
+    "target": {"api_endpoint": {"model_id": "m", "url": "http://x/v1", "api_key_name": "API_KEY"}},
+    "evaluation": {"tasks": ["quickcheck.chat"], "required_env_vars": ["NEEDED"]},
+}
+SECRETS = ("API_KEY", "NEEDED", "NGC_API_KEY", "TOKEN_OF_HF")
+SENT: Mapping[str, Any] = {
+    "metadata": {
+        "id": "evaldock-0123456789abcdef-000-1",
+        "labels": {
+            "evaldock-key": "0123456789abcdef-000",
+            "evaldock-attempt": "1",
+            "evaldock-run": "0123456789abcdef",
+        },
+        "visibility": "private",
+    },
+    "spec": {
+        "resource_shape": "gpu.a100-80g",
+        "container": {"image": "registry.example/evals/quickcheck@sha256:" + "1" * 64},
+        "completions": 1,
+        "parallelism": 1,
+        "max_failure_retry": 0,
+        "max_job_failure_retry": 0,
+        "envs": [{"name": name, "value_from": {"secret_name_ref": name}} for name in SECRETS],
+        "mounts": [
+            {"from": "node-nfs:shared", "path": "/evals", "mount_path": "/evals"},
+            {"from": "node-local", "path": "/data", "mount_path": "/data"},
+            {
+                "from": "node-nfs:shared",
+                "path": "/models",
+                "mount_path": "/models",
+                "mount_options": {"read_only": True},
+            },
+        ],
+        "image_pull_secrets": ["pull"],
+        "ttl_seconds_after_finished": 259200,
+        "log": {"enable_collection": True, "save_termination_logs": True},
+        "affinity": {
+            "allowed_dedicated_node_groups": ["group"],
+            "allowed_nodes_in_node_group": ["node-1"],
+        },
+        "queue_config": {"priority_class": "mid-4000"},
+        "reservation_config": {"reservation_id": "res-1"},
+        "shared_memory_size": 16384,
+    },
+}
+
 
 def test_what_is_sent_says_it_all_and_names_nothing_of_this_machine(tmp_path: Path) -> None:
-    data = {
-        "execution": {
-            "type": "lepton",
-            "resource_shape": "gpu.a100-80g",
-            "node_group": "group",
-            "node_names": ["node-1"],
-            "reservation": "res-1",
-            "priority": "mid-4000",
-            "visibility": "private",
-            "image_pull_secrets": "pull",
-            "shm_size": "16g",
-            "mounts": [
-                {"from": "node-nfs:shared", "path": "/evals", "mount_path": "/evals"},
-                "/data:/data:node-local",
-                {"from": "node-nfs:shared", "path": "/models", "mount_path": "/models", "read_only": True},
-            ],
-            "output_dir": "/evals/runs",
-            "env_vars": {"NGC_API_KEY": "NGC_API_KEY", "HF_TOKEN": "TOKEN_OF_HF", "MODE": "lit:fast"},
-        },
-        "target": {"api_endpoint": {"model_id": "m", "url": "http://x/v1", "api_key_name": "API_KEY"}},
-        "evaluation": {"tasks": ["quickcheck.chat"], "required_env_vars": ["NEEDED"]},
-    }
-    run = plan(data, directory=tmp_path / "here")
+    run = plan(EVERYTHING, directory=tmp_path / "here")
     made = backend.plan(run, run.jobs[0])
     assert str(tmp_path) not in json.dumps(made)
     command = made["job"]["spec"]["container"].pop("command")
@@ -56,58 +98,21 @@ def test_what_is_sent_says_it_all_and_names_nothing_of_this_machine(tmp_path: Pa
     assert base64.b64decode(command[4]).decode() == made["script"]
     assert str(tmp_path) not in made["script"]
     assert "--output-dir /evals/runs/0123456789abcdef/jobs/000-quickcheck.chat-m/artifacts" in made["script"]
-    reference = {name: {"name": name, "value_from": {"secret_name_ref": name}} for name in made["secrets"]}
-    assert made["job"] == {
-        "metadata": {
-            "id": "evaldock-0123456789abcdef-000-1",
-            "labels": {
-                "evaldock-key": "0123456789abcdef-000",
-                "evaldock-attempt": "1",
-                "evaldock-run": "0123456789abcdef",
-            },
-            "visibility": "private",
-        },
-        "spec": {
-            "resource_shape": "gpu.a100-80g",
-            "container": {"image": "registry.example/evals/quickcheck@sha256:" + "1" * 64},
-            "completions": 1,
-            "parallelism": 1,
-            "max_failure_retry": 0,
-            "max_job_failure_retry": 0,
-            "envs": [reference[name] for name in ("API_KEY", "NEEDED", "NGC_API_KEY", "TOKEN_OF_HF")],
-            "mounts": [
-                {"from": "node-nfs:shared", "path": "/evals", "mount_path": "/evals"},
-                {"from": "node-local", "path": "/data", "mount_path": "/data"},
-                {
-                    "from": "node-nfs:shared",
-                    "path": "/models",
-                    "mount_path": "/models",
-                    "mount_options": {"read_only": True},
-                },
-            ],
-            "image_pull_secrets": ["pull"],
-            "ttl_seconds_after_finished": 259200,
-            "log": {"enable_collection": True, "save_termination_logs": True},
-            "affinity": {
-                "allowed_dedicated_node_groups": ["group"],
-                "allowed_nodes_in_node_group": ["node-1"],
-            },
-            "queue_config": {"priority_class": "mid-4000"},
-            "reservation_config": {"reservation_id": "res-1"},
-            "shared_memory_size": 16384,
-        },
-    }
-    # Lepton's own client takes it as it is, and drops nothing of it.
+    assert sorted(made["secrets"]) == list(SECRETS)
+    assert made["job"] == SENT
+
+
+def test_the_client_takes_it_as_it_is_and_drops_nothing_of_it(tmp_path: Path) -> None:
     with pytest.MonkeyPatch.context() as patch, lepton_api._quiet():
         patch.setenv("HOME", str(tmp_path))
         from leptonai.api.v2.job_validation import validate_job_create  # noqa: PLC0415
         from leptonai.api.v2.types.job import LeptonJob  # noqa: PLC0415
 
-        job = LeptonJob(**made["job"])
+        job = LeptonJob(**SENT)
         validate_job_create(job)
         sent = job.model_dump(mode="json", by_alias=True, exclude_none=True)
-    assert sent["metadata"] == made["job"]["metadata"]
-    assert sent["spec"] == made["job"]["spec"]
+    assert sent["metadata"] == SENT["metadata"]
+    assert sent["spec"] == SENT["spec"]
 
 
 @pytest.mark.parametrize(
