@@ -115,6 +115,8 @@ evaluation:
       params: {temperature: 0.6, limit_samples: 50}
 ```
 
+On the command line a setting is `execution.mode=parallel`.
+
 `defaults` is composed first: names of other files in the same folder, and `group: name` pairs, which are
 files `group/name.yaml` there or one of the built-in groups below. `_self_` is the place of the file's own
 content, the end if missing. Later ones win. Then come the [profile](../how-to/profiles.md), command-line
@@ -162,8 +164,9 @@ def page() -> str:
     parts = [HEAD.rstrip("\n") + "\n" + groups.rstrip("\n")]
     for title, name, prefix, text in SECTIONS:
         rows = "\n".join(_rows(schema["$defs"], name, prefix))
-        head = "| key | type | default | meaning |\n|---|---|---|---|"
-        parts.append("\n\n".join(part for part in (f"## {title}", text, f"{head}\n{rows}") if part))
+        below = "" if prefix == "task" else f"Keys below `{prefix}`:"
+        table = f"| key | meaning |\n|---|---|\n{rows}"
+        parts.append("\n\n".join(part for part in (f"## {title}", text, below, table) if part))
     parts += [VARIABLES.strip(), FLAG_HEAD.strip() + "\n" + "\n".join(_flags())]
     return "\n\n".join(parts) + "\n"
 
@@ -202,9 +205,10 @@ def _rows(defined: Mapping[str, Any], name: str, prefix: str) -> Iterator[str]:
     for key, schema in defined[name]["properties"].items():
         whole = f"{prefix}.{key}"
         kind = "size (`64g`)" if whole in SIZES else _kind(schema)
-        default = "**required**" if key in defined[name].get("required", ()) else _default(schema)
-        shown = key if prefix == "task" else whole
-        yield f"| `{shown}` | {kind} | {default} | {MEANINGS.get(whole, '')} |"
+        default = "required" if key in defined[name].get("required", ()) else _default(schema)
+        # Two columns, not four: these tables are read on telephones, too.
+        small = f"*{kind}{'; ' if default else ''}{default}*"
+        yield f"| `{key}` | {MEANINGS.get(whole, '')}<br>{small} |"
 
 
 def _kind(schema: Mapping[str, Any]) -> str:
@@ -241,7 +245,7 @@ def _bounds(schema: Mapping[str, Any]) -> str:
 
 def _default(schema: Mapping[str, Any]) -> str:
     value = schema.get("default")
-    return f"`{value}`" if value not in (None, [], {}, "") else ""
+    return f"default `{value}`" if value not in (None, [], {}, "") else ""
 
 
 def _flags() -> Iterator[str]:
