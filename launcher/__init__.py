@@ -16,6 +16,6 @@ def parse(path: str | Path) -> Runspec:
 
     Raises `catalog.errors.NotFound` and, with every mistake, `catalog.errors.InvalidInput`.
     """
-    from launcher.recipes.runspec import parse as read  # noqa: PLC0415 # importing the package costs nothing
+    from launcher.recipes.runspec_reading import parse as read  # noqa: PLC0415 # importing the package costs nothing
 
     return read(path)

@@ -23,7 +23,8 @@ from launcher.recipes.compiling import check_overrides, compile_recipe
 from launcher.recipes.pipeline_planning import StepPlan, plan_pipeline
 from launcher.recipes.pipelines import Pipeline, Step, read
 from launcher.recipes.planning import plan_job, plan_recipe
-from launcher.recipes.runspec import Runspec, parse
+from launcher.recipes.runspec import Runspec
+from launcher.recipes.runspec_reading import parse
 from launcher.recipes.shipping import code_of, root_of
 from launcher.runs import run_id
 

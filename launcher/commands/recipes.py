@@ -73,7 +73,7 @@ def help_command(*, what: tuple[str, ...], as_json: bool) -> None:
       evaldock help recipes/score.py
     """
     if len(what) == 1 and not what[0].endswith(".toml") and ("/" in what[0] or what[0].endswith(".py")):
-        from launcher.recipes.runspec import parse  # noqa: PLC0415
+        from launcher.recipes.runspec_reading import parse  # noqa: PLC0415
 
         _help_recipe(what[0], parse(what[0]), as_json)
         return

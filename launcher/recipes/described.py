@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from catalog.errors import EvaldockError
-from launcher.recipes.runspec import Runspec, read_script
+from launcher.recipes.runspec import Runspec
+from launcher.recipes.runspec_reading import read_script
 
 _YAML = (".yaml", ".yml")
 

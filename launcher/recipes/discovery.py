@@ -9,7 +9,8 @@ from pathlib import Path
 
 from catalog.errors import EvaldockError, NotFound
 from launcher.recipes.blocks import SCRIPT, find_blocks
-from launcher.recipes.runspec import MAX_BYTES, Runspec, parse, read_script
+from launcher.recipes.runspec import Runspec
+from launcher.recipes.runspec_reading import MAX_BYTES, parse, read_script
 
 _SKIPPED = {"node_modules", "__pycache__", "site-packages"}
 # A folder that holds these is a virtual environment, or the folder of a run.

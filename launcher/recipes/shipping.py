@@ -7,7 +7,8 @@ from pathlib import Path
 from catalog.errors import UsageError
 from launcher.code import packaging
 from launcher.code.packaging import CodeTree
-from launcher.recipes.runspec import Runspec, read_script
+from launcher.recipes.runspec import Runspec
+from launcher.recipes.runspec_reading import read_script
 
 _PROJECT = (".git", "pyproject.toml")
 

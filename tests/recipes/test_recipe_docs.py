@@ -8,7 +8,8 @@ import sys
 from pathlib import Path
 
 from foundation import doc_examples
-from launcher.recipes.runspec import LAUNCHES, parse
+from launcher.recipes.runspec import LAUNCHES
+from launcher.recipes.runspec_reading import parse
 
 DOCS = Path(__file__).parents[2] / "docs"
 
