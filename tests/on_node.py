@@ -73,7 +73,7 @@ class Node:
 
 
 def left_running(key: str) -> list[str]:
-    listed = subprocess.run(["ps", "-eo", "args"], capture_output=True, text=True, check=True).stdout
+    listed = subprocess.run(["ps", "-wweo", "args"], capture_output=True, text=True, check=True).stdout
     found = [line for line in listed.splitlines() if key in line]
     for entry in Path("/proc").glob("[0-9]*"):
         with suppress(OSError):

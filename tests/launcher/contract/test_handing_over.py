@@ -133,7 +133,7 @@ def test_secrets_stand_nowhere_but_in_the_harness(place: Place, tmp_path: Path, 
     out = wait_for(there(run) / "artifacts" / "ready").parent
     assert (out / "digest").read_text().split()[0] == hashlib.sha256(SECRET.encode()).hexdigest()
     assert not [*tmp_path.rglob(".secrets"), *there(run).rglob(".secrets")]
-    said = [subprocess.run(["ps", "-eo", "args"], capture_output=True, text=True, check=True).stdout]
+    said = [subprocess.run(["ps", "-wweo", "args"], capture_output=True, text=True, check=True).stdout]
     said.append(json.dumps(place.backend.plan(run, run.jobs[0])))
     handle = row.handle(place.name)
     assert handle is not None

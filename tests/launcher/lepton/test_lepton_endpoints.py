@@ -101,7 +101,7 @@ def test_the_endpoints_token_stands_nowhere_but_in_the_workspace(
     (row,) = supervise(database, run)
     assert row.state is State.SUCCEEDED
     said = "".join(capfd.readouterr())
-    said += subprocess.run(["ps", "-eo", "args"], capture_output=True, text=True, check=True).stdout
+    said += subprocess.run(["ps", "-wweo", "args"], capture_output=True, text=True, check=True).stdout
     written = [path for path in tmp_path.rglob("*") if path.is_file()]
     assert {"runs.db", "endpoint.json", "run.sh", "job.log"} <= {path.name for path in written}
     for path in written:

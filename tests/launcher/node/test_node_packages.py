@@ -97,7 +97,7 @@ def test_a_request_while_installing_ends_the_job_at_once(node: Any, tmp_path: Pa
     running = one.start()
 
     def installing() -> bool:
-        listed = subprocess.run(["ps", "-eo", "args"], capture_output=True, text=True, check=True).stdout
+        listed = subprocess.run(["ps", "-wweo", "args"], capture_output=True, text=True, check=True).stdout
         return f"{one.root}/.evaldock/environments/" in listed
 
     until(installing, "the installer runs")
