@@ -82,6 +82,13 @@ class TakesMany(Backend, Protocol):
         many run `at_once`. Where some stand already, it is only these that are answered with."""
 
 
+class StopsMany(Backend, Protocol):
+    """A backend that can be asked in one call to stop several jobs of a run."""
+
+    def cancel_together(self, handles: Sequence[JobHandle]) -> None:
+        """Like `cancel` for each of them, and each as if it were alone; at least one is given."""
+
+
 def load(name: str) -> Backend:
     """Raises UsageError for an unknown name, listing those that are known."""
     module = MODULES.get(name.strip().lower())

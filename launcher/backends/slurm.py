@@ -30,6 +30,8 @@ from launcher.runs import run_directory as files
 
 # A job may be submitted behind others of its run that haven't ended: `submit` takes their handles as `after`.
 NATIVE_DEPENDENCIES = True
+# Their names stand in one word of a command, which can have 128 KiB on Linux.
+MOST_STOPPED = 1000
 # Seconds that the files of a job may take to be read where they are.
 LISTING = 1800.0
 # What a dry run prints of the files; the job's own plan is printed anyway.
@@ -112,16 +114,18 @@ def logs(handle: JobHandle, since: int) -> LogChunk:
 
 
 def cancel(handle: JobHandle) -> None:
-    host = host_of(handle.settings)
-    text = commands.cancel(
-        named(handle.key, handle.attempt),
-        folder=handle.directory,
-        native_id=handle.native_id,
-        settings=handle.settings,
-    )
-    ran = checked(host.script(text), host)
-    if ran.code != 0:
-        raise Unreachable(f"Slurm did not stop it: {last_line(ran)}", place=host.name)
+    cancel_together([handle])
+
+
+def cancel_together(handles: Sequence[JobHandle]) -> None:
+    """With one command for so many of them."""
+    host = host_of(handles[0].settings)
+    jobs = [(named(handle.key, handle.attempt), handle.directory) for handle in handles]
+    for begin in range(0, len(jobs), MOST_STOPPED):
+        text = commands.cancel(jobs[begin : begin + MOST_STOPPED], handles[0].settings)
+        ran = checked(host.script(text), host)
+        if ran.code != 0:
+            raise Unreachable(f"Slurm did not stop it: {last_line(ran)}", place=host.name)
 
 
 def collect(handle: JobHandle, destination: Path) -> Path:

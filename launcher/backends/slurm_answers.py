@@ -27,9 +27,10 @@ class Row:
 
 @dataclass(slots=True)
 class Folder:
-    """What lies in a job's folder: the exit it left; and the number it got."""
+    """What lies in a job's folder: the exit it left; its number, and whether it was asked to stop."""
 
     running: bool = False
+    stopping: bool = False
     native_id: str | None = None
     exit: files.Exit | None = None
 
@@ -91,6 +92,8 @@ def _read_folder(answer: Answer, exits: dict[int, str], word: str, rest: str) ->
         return
     elif word == "running":
         answer.folders[-1].running = True
+    elif word == "stopping":
+        answer.folders[-1].stopping = True
     elif word == "id":
         answer.folders[-1].native_id = rest.strip()
     elif word == "exit":

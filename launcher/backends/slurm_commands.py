@@ -6,12 +6,13 @@ able to trust lies in the run's folder, below `.slurm`, where no job's container
 
 from __future__ import annotations
 
+import posixpath
 import shlex
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from launcher.backends.slurm_names import Named, whole
-from launcher.backends.slurm_script import SUBMISSION, array_file, secret_files
+from launcher.backends.slurm_script import OWN, SUBMISSION, array_file, secret_files
 from launcher.node.runtimes import fill
 from launcher.runs import run_directory as files
 
@@ -70,6 +71,7 @@ found() {
   known=yes
 }
 recall() {
+  # Where the disk was full, it is empty.
   if read -r id 2>/dev/null <"$own/$name.id"; then
     found "$id"
   elif [ -e "$own/$name.sending" ]; then
@@ -77,7 +79,7 @@ recall() {
   fi
 }
 look() {
-  [ ! -e "$own/$name.id" ] || return
+  [ ! -s "$own/$name.id" ] || return
   id=$(printf '%s\n' "$there" "$past" |
     sed -n -e "s/^\([0-9]*\)|$name\$/\1/p" -e "s/^\([0-9]*_$index\)|@array@\$/\1/p" | head -n 1)
   [ -z "$id" ] || found "$id"
@@ -140,6 +142,7 @@ echo "folders"
 while read -r name folder; do
   echo "job"
   if read -r id <"${folder%/*/*}/.slurm/$name.id"; then echo "id $id"; fi
+  [ ! -e "${folder%/*/*}/.slurm/$name.stopping" ] || echo "stopping"
   [ ! -e "$folder/stage.running" ] || echo "running"
   [ ! -f "$folder/@exit_file@" ] || { head -c 65536 "$folder/@exit_file@" | sed 's/^/exit /'; echo; }
 done 2>/dev/null <<'EVALDOCK-FOLDERS'
@@ -152,35 +155,68 @@ SLURM_BITSTR_LEN=0 sacct -X -n -P @wanted@ -o JobID,State,ExitCode,JobName 2>&1 
 """
 
 # A job that waits is gone at once; one that runs is asked by a signal to its script, which leaves exit.json,
-# and is ended by Slurm where it was asked before.
+# and is ended by Slurm where it was asked before. Only what Slurm lists under a job's own name is touched: a
+# number may have been given out again. And scancel is given no state to look for: it would take all of an
+# array's tasks that wait for the one that was named.
 _CANCEL = r"""
 @path@
-cd @folder@ 2>/dev/null || exit 0
-known=${PWD%/*/*}/.slurm/@name@ late=
-[ -z "$(find "$known.stopping" -mmin +0.2 2>/dev/null)" ] || late=yes
-[ -e "$known.stopping" ] || : >"$known.stopping" || exit 0
-id=@id@
-queue() { squeue --noheader --array --user="$(id -un)" --name=@names@ --format='%i|%j' "$@"; }
-mine() { sed -n -e 's/^\([0-9]*\)|@name@$/\1/p' -e 's/^\([0-9]*_@index@\)|@array@$/\1/p'; }
-if [ -z "$id" ]; then
-  id=$(queue 2>&1) || { echo "$id"; exit 1; }
-  id=$(printf '%s\n' "$id" | mine)
-fi
-for each in $id; do
-  if [ "$late" ]; then
-    scancel "$each"
-  else
-    scancel --state=PENDING "$each" && scancel --batch --signal=USR2 "$each"
-  fi
-done 2>"$known.error"
-code=$?
-[ -n "$(queue --states=PENDING,RUNNING,SUSPENDED 2>/dev/null | mine)" ] || rm -f @secrets@
+own=@own@ jobs=@jobs@ wanted=@wanted@ line='
+'
+listed() {
+  squeue --noheader --array --user="$(id -un)" --name=@names@ --format='%i|%T|%j' --states="$1" 2>&1
+}
+# For each of them in the queue: its number `id`, `state`, and `name`, which Slurm doesn't list for a task.
+each() {
+  while IFS='|' read -r id state name; do
+    case $id in
+    *_?) name=${name%-*}-00${id#*_}-${name##*-} ;;
+    *_??) name=${name%-*}-0${id#*_}-${name##*-} ;;
+    *_*) name=${name%-*}-${id#*_}-${name##*-} ;;
+    esac
+    case $wanted in *" $name "*) "$1" ;; esac
+  done <<EVALDOCK-QUEUE
+$queue
+EVALDOCK-QUEUE
+}
+queue=$(listed all) || { echo "$queue"; exit 1; }
+late=$(find "$own" -maxdepth 1 -name '*.stopping' -mmin +0.2 2>/dev/null)$line
+asked= over=
+stop() {
+  case $state in
+  COMPLETED | CANCELLED | FAILED | TIMEOUT | PREEMPTED | NODE_FAIL | BOOT_FAIL | OUT_OF_MEMORY | DEADLINE) ;;
+  RUNNING | SUSPENDED | CONFIGURING | RESIZING | SIGNALING | STOPPED)
+    case $late in *"/$name.stopping$line"*) over="$over $id" && return ;; esac
+    # Where that can't be noted, it is not asked.
+    if noted; then asked="$asked $id"; else over="$over $id"; fi
+    ;;
+  *)
+    noted
+    over="$over $id"
+    ;;
+  esac
+}
+noted() { [ -e "$own/$name.stopping" ] || true 2>/dev/null >"$own/$name.stopping"; }
+each stop
+trouble=$(
+  exec 2>&1
+  [ -z "$over" ] || scancel $over
+  [ -z "$asked" ] || scancel --batch --signal=USR2 $asked
+)
+left=" "
+note() { left="$left$name "; }
+queue=$(listed PENDING,RUNNING,SUSPENDED) && each note && while read -r name folder; do
+  case $left in *" $name "*) continue ;; esac
+  for secret in @secrets@; do
+    [ ! -e "$folder/$secret" ] || rm -f "$folder/$secret"
+  done
+done <<EVALDOCK-JOBS
+$jobs
+EVALDOCK-JOBS
 # One that is gone already is as it should be.
-case $(cat "$known.error") in
-'' | *[Ii]nvalid\ job\ id* | *already\ completing* | *not\ running*) exit 0 ;;
-esac
-cat "$known.error"
-exit "$code"
+trouble=$(printf '%s\n' "$trouble" |
+  grep -v -e '^$' -e '[Ii]nvalid job id' -e 'already completing' -e 'not running') || exit 0
+echo "$trouble"
+exit 1
 """
 
 _LIST = r"""
@@ -194,7 +230,8 @@ printf '\0end\0'
 
 _LOG = r"""
 cd @folder@ 2>/dev/null || exit 0
-[ -f @log@ ] || exit 0
+# The job could put a link to any other file there.
+[ -f @log@ ] && [ ! -L @log@ ] && [ ! -L @logs@ ] || exit 0
 size=$(wc -c <@log@) since=@since@
 [ "$since" -le "$size" ] || since=0
 echo "$since"
@@ -244,16 +281,16 @@ def status(jobs: Sequence[tuple[Named, str]], ids: Sequence[str], settings: Mapp
     )
 
 
-def cancel(job: Named, *, folder: str, native_id: str, settings: Mapping[str, Any]) -> str:
+def cancel(jobs: Sequence[tuple[Named, str]], settings: Mapping[str, Any]) -> str:
+    """`jobs` of one run stand with their folders."""
+    named = [each for each, _ in jobs]
     return fill(
         _CANCEL,
         path=_path(settings),
-        folder=shlex.quote(folder),
-        id=shlex.quote(native_id),
-        name=job.name,
-        array=job.array,
-        index=str(job.index),
-        names=_names([job]),
+        own=shlex.quote(f"{posixpath.dirname(posixpath.dirname(jobs[0][1]))}/{OWN}"),
+        jobs=shlex.quote("\n".join(f"{each.name} {folder}" for each, folder in jobs)),
+        wanted=shlex.quote(f" {' '.join(each.name for each in named)} "),
+        names=_names(named),
         secrets=_SECRETS,
     )
 
@@ -264,7 +301,8 @@ def listing(folder: str) -> str:
 
 
 def log(folder: str, since: int, limit: int = 1 << 20) -> str:
-    return fill(_LOG, folder=shlex.quote(folder), log=files.JOB_LOG, since=str(since), limit=str(limit))
+    names = {"log": files.JOB_LOG, "logs": files.LOGS}
+    return fill(_LOG, folder=shlex.quote(folder), since=str(since), limit=str(limit), **names)
 
 
 def _names(jobs: Sequence[Named]) -> str:

@@ -7,6 +7,7 @@ from types import MappingProxyType
 
 from launcher.backends.slurm_answers import Answer, Folder, Row
 from launcher.jobs import JobHandle, JobStatus, State
+from launcher.runs import run_directory as files
 
 # squeue(1) and sacct(1), "JOB STATE CODES".
 STATES: Mapping[str, State] = MappingProxyType(
@@ -75,7 +76,7 @@ def judge(handle: JobHandle, name: str, folder: Folder, answer: Answer, seen: fl
         return said.status(row.state if row else "gone", seen)
     if row is not None and state is not State.UNKNOWN:
         return _by_slurm(row, STATES[row.state], seen)
-    return _unheard_of(answer, row, native_id, seen)
+    return _unheard_of(answer, row, native_id, folder.stopping, seen)
 
 
 def _alive(state: State, row: Row, folder: Folder, said: bool, seen: float) -> JobStatus:
@@ -108,11 +109,16 @@ def _by_slurm(row: Row, state: State, seen: float) -> JobStatus:
     return JobStatus(state=state, reason=reason, exit_code=code, native=row.state, seen=seen)
 
 
-def _unheard_of(answer: Answer, row: Row | None, native_id: str | None, seen: float) -> JobStatus:
+def _unheard_of(
+    answer: Answer, row: Row | None, native_id: str | None, stopping: bool, seen: float
+) -> JobStatus:
     """Neither the queue nor the accounting tells of it. Only where both could be asked, it is gone."""
     off = "accounting storage is disabled" in answer.trouble
     if row is not None or not answer.asked or not (answer.accounted or off):
         what = f"Slurm says {row.state}" if row else answer.trouble or "Slurm did not answer"
         return JobStatus(state=State.UNKNOWN, reason=what, native=row.state if row else None, seen=seen)
+    if stopping and native_id:
+        # Of an array's task that waited, Slurm keeps nothing.
+        return JobStatus(state=State.CANCELLED, reason=files.STOPPED, native="gone", seen=seen)
     reason = "Slurm knows it no more, and it left no exit.json" if native_id else "it was never started"
     return JobStatus(state=State.LOST, reason=reason, native="gone", seen=seen)

@@ -11,13 +11,14 @@ import fcntl
 import logging
 import os
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
+from typing import cast
 
 from catalog.errors import EvaldockError, Unreachable
-from launcher.backends.protocol import Backend, load
+from launcher.backends.protocol import Backend, StopsMany, load
 from launcher.jobs import JobHandle, JobStatus, RunPlan, State
 from launcher.plans import served_models
 from launcher.runs import handle as run_handle
@@ -106,11 +107,12 @@ class _Round:
         if not unsure:
             return
         answers = self.backend.status([self._unsure(row) for row in unsure])
+        never = [row for row in unsure if answers[row.key].state is State.LOST]
+        if self.cancelled:
+            self._cancel([self._unsure(row) for row in never])
         for row in unsure:
             state = answers[row.key].state
             if state is State.LOST:
-                if self.cancelled:
-                    self._cancel(self._unsure(row))
                 self.database.not_submitted(row.key)
             elif state is not State.UNKNOWN:
                 self.database.submitted(self._unsure(row))
@@ -172,24 +174,36 @@ class _Round:
     def _stop(self) -> None:
         now = time.time()
         failed = [row for row in self._rows() if row.state in (State.FAILED, State.LOST)]
-        for row in self._rows():
-            reason = self._stop_reason(row, failed, now)
-            if row.state.terminal or reason is None:
-                continue
-            handle = self._handle(row)
-            if handle is None and row.submitting is None:
-                status = JobStatus(state=State.CANCELLED, reason=reason, seen=now)
-                self.database.note([(row.key, status)])
-            elif row.stopping is None or now - row.stopping > STOP_AGAIN:
-                self.database.stop(row.key, reason)
-                self._cancel(handle or self._unsure(row))
+        asked: list[JobHandle] = []
+        # As one, so that a disk is waited for once, and not for each of a thousand jobs.
+        with self.database.transaction():
+            for row in self._rows():
+                reason = self._stop_reason(row, failed, now)
+                if row.state.terminal or reason is None:
+                    continue
+                handle = self._handle(row)
+                if handle is None and row.submitting is None:
+                    status = JobStatus(state=State.CANCELLED, reason=reason, seen=now)
+                    self.database.note([(row.key, status)])
+                elif row.stopping is None or now - row.stopping > STOP_AGAIN:
+                    self.database.stop(row.key, reason)
+                    asked.append(handle or self._unsure(row))
+        self._cancel(asked)
 
-    def _cancel(self, handle: JobHandle) -> None:
+    def _cancel(self, handles: Sequence[JobHandle]) -> None:
+        if len(handles) > 1 and hasattr(self.backend, "cancel_together"):
+            self._ask_to_stop(handles, lambda: cast(StopsMany, self.backend).cancel_together(handles))
+            return
+        for handle in handles:
+            self._ask_to_stop([handle], lambda handle=handle: self.backend.cancel(handle))  # type: ignore[misc]
+
+    def _ask_to_stop(self, handles: Sequence[JobHandle], ask: Callable[[], None]) -> None:
         try:
-            self.backend.cancel(handle)
+            ask()
         except Unreachable as error:
-            folder = Path(self.plan.directory) / self.jobs[handle.key].directory
-            self._say(folder, f"stopping has to wait: {error.message}")
+            for handle in handles:
+                folder = Path(self.plan.directory) / self.jobs[handle.key].directory
+                self._say(folder, f"stopping has to wait: {error.message}")
 
     def _stop_reason(self, row: JobRow, failed: Sequence[JobRow], now: float) -> str | None:
         if self.cancelled:

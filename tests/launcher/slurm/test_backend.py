@@ -213,3 +213,38 @@ def test_a_job_in_a_container_runs_on_the_head_nodes_cluster(
     database.record(run)
     (row,) = supervise(database, run)
     assert (row.state, row.reason) == (State.SUCCEEDED, None)
+
+
+def test_an_empty_number_is_none(on_slurm: Place, tmp_path: Path) -> None:
+    run = on_slurm.run(tmp_path / "here", "echo once >>{out}/count; " + WAIT)
+    handle = on_slurm.submit(run)
+    wait_for(there(run) / "artifacts" / "ready")
+    # The disk was full when it was to be kept, and then the launcher ended.
+    (Path(str(run.remote)) / ".slurm" / f"evaldock-{handle.key}-1.id").write_text("")
+    assert on_slurm.submit(run) == handle
+    (there(run) / "artifacts" / "go").touch()
+    assert ended(on_slurm, handle).state is State.SUCCEEDED
+    assert (there(run) / "artifacts" / "count").read_text() == "once\n"
+
+
+def test_a_number_that_is_another_jobs_is_not_stopped(on_slurm: Place, slurm: Slurm, tmp_path: Path) -> None:
+    run = on_slurm.run(tmp_path / "here", RESULTS)
+    handle = on_slurm.submit(run)
+    assert ended(on_slurm, handle).state is State.SUCCEEDED
+    other = slurm.run("sbatch", "--parsable", "--output=/dev/null", "--wrap=sleep 60").strip()
+    reused = replace(handle, native_id=other)
+    assert status(on_slurm, reused).state is State.SUCCEEDED
+    for _ in range(2):
+        on_slurm.backend.cancel(reused)
+    assert slurm.run("squeue", "-h", "-j", other, "-o", "%T").strip() in ("PENDING", "RUNNING")
+    slurm.run("scancel", other)
+
+
+def test_a_log_that_leads_elsewhere_is_not_read(on_slurm: Place, tmp_path: Path) -> None:
+    (tmp_path / "key").write_text("private")
+    run = on_slurm.run(tmp_path / "here", f"ln -sf {tmp_path}/key logs/job.log; {WAIT}")
+    handle = on_slurm.submit(run)
+    wait_for(there(run) / "artifacts" / "ready")
+    assert on_slurm.backend.logs(handle, 0).data == b""
+    (there(run) / "artifacts" / "go").touch()
+    ended(on_slurm, handle)

@@ -144,6 +144,14 @@ def test_an_exit_that_is_none_is_no_trouble(text: str) -> None:
     assert judged(folder=[f"exit {text}"], past=[f"123|FAILED|1:0|{NAME}"]).state is State.FAILED
 
 
+def test_who_was_asked_to_stop_and_is_gone_was_stopped() -> None:
+    said = judged(folder=["stopping"])
+    assert (said.state, said.reason) == (State.CANCELLED, "stopped on request")
+    assert judged(folder=["stopping"], asked=1).state is State.UNKNOWN
+    assert judged(folder=["stopping"], queue=[f"123|RUNNING|None|{NAME}"]).state is State.RUNNING
+    assert judged(folder=["stopping"], native_id="").state is State.LOST
+
+
 def test_a_number_that_is_given_out_again_is_another_jobs() -> None:
     queue, past = ["123|RUNNING|None|bash"], ["123|FAILED|1:0|evaldock-other-1"]
     assert judged(queue=queue).state is judged(past=past).state is State.LOST
