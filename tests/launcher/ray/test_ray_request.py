@@ -224,8 +224,8 @@ def test_what_ray_does_not_do_for_a_job() -> None:
     assert settings.check(changed(run, resources=Resources(gpu_ids=("0",))).jobs) == (
         [],
         [
-            "a container gets the GPUs that the configuration names, whichever Ray reserves for its job: with "
-            "several jobs on a node they may meet; with a number of them it gets the reserved ones"
+            "a container gets the GPUs that the configuration names, whichever Ray reserves for its job: "
+            "with several jobs on a node they may meet; with a number of them it gets the reserved ones"
         ],
     )
     assert settings.check(run.jobs) == ([], [])
