@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import shlex
 import subprocess
 from collections.abc import Mapping
 from dataclasses import replace
@@ -134,11 +133,18 @@ def test_the_same_files_make_the_same_package() -> None:
     assert content_digest({"a": (b"bc", 0o644)}) != content_digest({"ab": (b"c", 0o644)})
 
 
-def test_a_folder_s_name_is_quoted_in_the_entry_point() -> None:
-    odd = "/mnt/sh ared'$(x)"
+def test_a_folder_s_name_is_quoted_in_the_entry_point(tmp_path: Path) -> None:
+    odd = f"{tmp_path}/sh ared'$(touch {tmp_path}/pwned)`touch {tmp_path}/pwned`\""
     run = planned({**SHARED, "shared_dir": odd, "container_runtime": "docker"})
     entry = build(run, run.jobs[0], 1, {}).request["entrypoint"]
-    assert shlex.split(entry) == ["exec", "sh", f"{odd}/{run.run_id}/{run.jobs[0].directory}/ray.sh"]
+    script = Path(odd, run.run_id, run.jobs[0].directory, "ray.sh")
+    missing = subprocess.run(["sh", "-c", entry], check=False, capture_output=True, text=True)
+    assert missing.returncode == 70
+    script.parent.mkdir(parents=True)
+    script.write_text("echo started")
+    there = subprocess.run(["sh", "-c", entry], check=False, capture_output=True, text=True)
+    assert (there.returncode, there.stdout, there.stderr) == (0, "started\n", "")
+    assert not (tmp_path / "pwned").exists()
 
 
 @pytest.mark.parametrize("execution", [SHARED, {"node_dir": "/tmp/n"}], ids=["shared", "sent"])
