@@ -8,6 +8,7 @@ own key must be in a known_hosts file: an unknown or changed one ends the attemp
 from __future__ import annotations
 
 import atexit
+import logging
 import os
 import shlex
 import socket
@@ -320,6 +321,8 @@ def _problem(paramiko: Any, error: Exception, named: str, where: tuple[str, int]
             f"{_CONFIG}, say who comes with which key",
         )
     what = "no answer in time" if isinstance(error, TimeoutError) else str(error) or type(error).__name__
+    if "protocol banner" in what:
+        what = "what answers there does not talk SSH"
     return Unreachable(
         f"{named} can't be reached at {host}:{port}: {what}", hint="is the name right, and a VPN needed?"
     )
@@ -351,4 +354,6 @@ def _paramiko() -> Any:
         raise UsageError(
             "reaching a cluster by SSH needs an extra", hint="pip install 'evaldock[slurm]'"
         ) from None
+    # What it reports there, tracebacks too, comes as an error of ours; without a handler it would be printed.
+    logging.getLogger("paramiko").addHandler(logging.NullHandler())
     return paramiko

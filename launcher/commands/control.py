@@ -25,7 +25,7 @@ def kill(*, runs: tuple[str, ...], no_wait: bool) -> int:
       evaldock kill 0mg4
       evaldock kill 0mg4 0mh1 --no-wait
     """
-    from launcher.commands.views import Watch  # noqa: PLC0415
+    from launcher.commands.views import Watch, waiting  # noqa: PLC0415
     from launcher.runs.supervisor import request_stop, tick  # noqa: PLC0415
     from launcher.runs.watching import until_finished  # noqa: PLC0415
 
@@ -33,7 +33,8 @@ def kill(*, runs: tuple[str, ...], no_wait: bool) -> int:
         chosen = resolve_whole(opened, runs)
         for run_id in chosen:
             request_stop(opened, run_id)
-            tick(opened, run_id, os.environ)
+            with waiting(f"asking the jobs of {run_id} to stop …"):
+                tick(opened, run_id, os.environ)
         for run_id in chosen:
             if no_wait:
                 out(f"{run_id}: asked to stop")
@@ -128,13 +129,14 @@ def adopt(*, handles: tuple[Path, ...]) -> None:
       evaldock adopt evaldock-runs/0mg4a1b2c3d4e5f6/run.json
       evaldock adopt evaldock-runs/*/
     """
-    from launcher.commands.views import print_rows  # noqa: PLC0415
+    from launcher.commands.views import print_rows, waiting  # noqa: PLC0415
     from launcher.runs import handle, supervisor  # noqa: PLC0415
 
     with database() as opened:
         for path in handles:
             plan = handle.adopt(opened, path)
-            rows = supervisor.tick(opened, plan.run_id, os.environ)
+            with waiting(f"asking {plan.backend} about {plan.run_id} …"):
+                rows = supervisor.tick(opened, plan.run_id, os.environ)
             print_rows([(plan, row) for row in rows])
 
 

@@ -213,7 +213,7 @@ def _print_plan(planned: Planned, as_json: bool) -> None:
 
 def _start(plan: RunPlan, *, detach: bool, hold: bool, as_json: bool) -> int:
     from launcher.commands.options import database  # noqa: PLC0415
-    from launcher.commands.views import Watch, job_data, print_rows, say_where_logs_are  # noqa: PLC0415
+    from launcher.commands.views import Watch, job_data, print_rows, say_where_logs_are, waiting  # noqa: PLC0415
     from launcher.runs import handle  # noqa: PLC0415
     from launcher.runs.supervisor import tick  # noqa: PLC0415
     from launcher.runs.watching import detach as leave  # noqa: PLC0415
@@ -233,7 +233,8 @@ def _start(plan: RunPlan, *, detach: bool, hold: bool, as_json: bool) -> int:
             return 0
         watch = Watch(plan)
         try:
-            rows = tick(opened, plan.run_id, os.environ)
+            with waiting(f"handing {len(plan.jobs)} jobs over to {plan.backend} …"):
+                rows = tick(opened, plan.run_id, os.environ)
             _give_up_unreachable(plan, rows)
             rows = until_finished(opened, plan.run_id, os.environ, seen=watch)
         except KeyboardInterrupt:

@@ -49,9 +49,15 @@ def status(*, runs: tuple[str, ...], watch: bool, interval: float, as_json: bool
 
 
 def _ask(opened: Database, chosen: list[str]) -> list[tuple[RunPlan, list[JobRow]]]:
+    from launcher.commands.views import waiting  # noqa: PLC0415
     from launcher.runs.supervisor import tick  # noqa: PLC0415
 
-    return [(opened.plan(run_id), tick(opened, run_id, os.environ)) for run_id in chosen]
+    found = []
+    for run_id in chosen:
+        plan = opened.plan(run_id)
+        with waiting(f"asking {plan.backend} about {run_id} …"):
+            found.append((plan, tick(opened, run_id, os.environ)))
+    return found
 
 
 def _print(rows: list[tuple[RunPlan, JobRow]], as_json: bool) -> None:

@@ -5,11 +5,12 @@ from __future__ import annotations
 import sys
 import time
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 from catalog.console import dim, green, note, one_line, out, red, width, yellow
-from catalog.tables import Column, table, wrap
+from catalog.tables import Column, shorten, table, wrap
 from launcher.jobs import RunPlan, State
 from launcher.runs.database import JobRow, RunRow
 from launcher.runs.run_directory import timestamp
@@ -130,6 +131,21 @@ def print_runs(rows: Sequence[RunRow]) -> None:
 
 def _counted(states: Mapping[str, int]) -> str:
     return ", ".join(f"{number} {state}" for state, number in sorted(states.items()))
+
+
+@contextmanager
+def waiting(text: str) -> Iterator[None]:
+    """Says on a terminal what is waited for, and takes it back: a backend may need a while to answer."""
+    if not sys.stderr.isatty():
+        yield
+        return
+    sys.stderr.write(shorten(text, (width() or 80) - 1))
+    sys.stderr.flush()
+    try:
+        yield
+    finally:
+        sys.stderr.write("\r\x1b[K")
+        sys.stderr.flush()
 
 
 class Watch:

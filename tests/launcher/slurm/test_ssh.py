@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import hashlib
+import socket
 import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -160,6 +162,22 @@ def test_who_is_not_there_is_unreachable(sshd: Sshd) -> None:
     said = refused(Address(hostname="127.0.0.1", port=free_port(), username="x"))
     assert said.startswith("Unreachable: x@127.0.0.1 can't be reached at 127.0.0.1:")
     assert refused(Address(hostname="no-such-host.invalid")).startswith("Unreachable: ")
+
+
+def test_what_is_no_ssh_server_is_told_without_a_traceback() -> None:
+    """In a process of its own: pytest takes what libraries log."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        asking = (
+            "from launcher.ssh import Address, SshHost\n"
+            f"SshHost(Address(hostname='127.0.0.1', port={server.getsockname()[1]})).ready()"
+        )
+        command = [sys.executable, "-c", asking]
+        with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as process:
+            connection, _ = server.accept()
+            connection.close()
+            _, said = process.communicate(timeout=60)
+    assert said.count("Traceback") == 1
+    assert "what answers there does not talk SSH" in said
 
 
 def test_a_cut_connection_is_made_anew(sshd: Sshd, own_environment: Path, tmp_path: Path) -> None:
