@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import datetime
 import zipfile
 from pathlib import Path
 from typing import Any
@@ -17,6 +16,7 @@ from catalog.pointers import put_dates
 from catalog.rendering import Unrenderable, example
 from catalog.yaml_text import DateText
 from services.pypi import RealWheels
+from yaml_dates import undated
 
 pytestmark = pytest.mark.service("pypi")
 
@@ -45,15 +45,6 @@ def definitions(wheels: RealWheels) -> list[bytes]:
     return found
 
 
-def plain(value: Any) -> Any:
-    """Dates as the texts that remember what they were."""
-    if isinstance(value, dict):
-        return {key: plain(each) for key, each in value.items()}
-    if isinstance(value, list):
-        return [plain(each) for each in value]
-    return DateText(value) if isinstance(value, datetime.date) else value
-
-
 def test_every_task_is_the_same_in_every_field(real_wheels: RealWheels, theirs: dict[str, Any]) -> None:
     compared = 0
     for data in definitions(real_wheels):
@@ -66,7 +57,7 @@ def test_every_task_is_the_same_in_every_field(real_wheels: RealWheels, theirs: 
         )
         assert [task.name for task in framework.tasks] == [task["name"] for task in expected]
         for task, other in zip(framework.tasks, expected, strict=True):
-            defaults = plain(other["defaults"])
+            defaults = undated(other["defaults"], DateText)
             # The one thing that the other tool adds.
             if defaults["config"]["params"]["extra"] == {} and "extra" not in task.params:
                 del defaults["config"]["params"]["extra"]
@@ -94,7 +85,7 @@ def test_the_other_tools_catalog_comes_back_equal_in_every_field(
         interchange.to_nel(catalog).encode(), Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader)
     )
     given = {key: theirs[key] for key in ("metadata", "harnesses", "tasks")}
-    assert same(plain(back), plain(given))
+    assert same(undated(back, DateText), undated(given, DateText))
     # Commands and defaults once: a fraction of the size.
     written = sum(path.stat().st_size for path in (tmp_path / "ir").iterdir())
     assert written * 5 < len(theirs["text"])

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import json
 import logging
 import threading
 import time
@@ -16,17 +15,10 @@ import pytest
 from catalog.errors import Refused, Unreachable
 from generator.registry.source import RegistrySource
 from generator.registry.urls import base_url
+from logged_in import SECRET, login
 from services.fake_registry import Basic, Bearer, FakeRegistry
 
 Open = Callable[[str], RegistrySource]
-SECRET = "hunter2-and-more"
-
-
-def login(*hosts: str, user: str = "user", **entry: str) -> None:
-    path = Path.home() / ".docker" / "config.json"
-    path.parent.mkdir(exist_ok=True)
-    pair = {"auth": base64.b64encode(f"{user}:{SECRET}".encode()).decode()}
-    path.write_text(json.dumps({"auths": dict.fromkeys(hosts, entry or pair)}))
 
 
 def image(fake: FakeRegistry, repository: str = "a/b") -> str:

@@ -8,7 +8,6 @@ import json
 import logging
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 
 import pytest
 import requests
@@ -20,11 +19,11 @@ from generator.images.source import Descriptor
 from generator.registry.client import Network
 from generator.registry.push import Artifact, Pushed, push
 from generator.registry.source import RegistrySource
+from logged_in import SECRET, login
 from services.fake_registry import Basic, Bearer, FakeRegistry
 
 Open = Callable[[str], RegistrySource]
 KIND = "application/x.mine"
-SECRET = "hunter2-and-more"
 
 
 class Pushing:
@@ -57,13 +56,6 @@ class Pushing:
 @pytest.fixture
 def pushing(fake: FakeRegistry, network: Network) -> Pushing:
     return Pushing(fake, network)
-
-
-def login(host: str) -> None:
-    path = Path.home() / ".docker" / "config.json"
-    path.parent.mkdir(exist_ok=True)
-    pair = base64.b64encode(f"user:{SECRET}".encode()).decode()
-    path.write_text(json.dumps({"auths": {host: {"auth": pair}}}))
 
 
 def test_an_artifact(pushing: Pushing) -> None:

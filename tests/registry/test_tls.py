@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import base64
-import json
 import logging
 import socket
 import ssl
@@ -16,6 +14,7 @@ import pytest
 
 from catalog.errors import Refused, Unreachable
 from generator.registry.source import RegistrySource
+from logged_in import SECRET, login
 from services.fake_registry import Bearer, FakeRegistry
 from services.install import need
 from services.required import Unavailable, unavailable
@@ -23,7 +22,6 @@ from services.shared import Shared
 
 Open = Callable[[str], RegistrySource]
 NAMES = ("registry.example", "storage.example", "auth.example")
-SECRET = "hunter2-and-more"
 
 
 @pytest.fixture(scope="module")
@@ -68,13 +66,6 @@ def tls(certificate: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch) -> Iter
     with FakeRegistry(name=NAMES[0], other=NAMES[1], tls=context) as registry:
         registry.add_image("a/b", [registry.add_blob("a/b", b"layer")], tag="1")
         yield registry
-
-
-def login(host: str) -> None:
-    path = Path.home() / ".docker" / "config.json"
-    path.parent.mkdir(exist_ok=True)
-    pair = base64.b64encode(f"user:{SECRET}".encode()).decode()
-    path.write_text(json.dumps({"auths": {host: {"auth": pair}}}))
 
 
 def read(tls: FakeRegistry, open_source: Open) -> bytes:
