@@ -351,45 +351,15 @@ class Handler(BaseHTTPRequestHandler):
     def control(self, parts: list[str]) -> Any:
         name = parts[0]
         if self.command == "PUT":
-            defaults = {
-                "secrets": {},
-                "shapes": ["cpu.small"],
-                "node_groups": ["group"],
-                "unique_names": False,
-            }
-            folder = self.server.folder / name
-            self.server.workspaces[name] = Workspace(
-                name, folder, {"token": f"token-{name}", **defaults, **self.body}
-            )
-            return {"folder": str(folder)}
+            made = self.server.workspaces[name] = Workspace.made(name, self.server.folder / name, self.body)
+            return {"folder": str(made.folder)}
         workspace = self.server.workspaces.get(name)
         if workspace is None:
             raise Answer(404, f"no workspace {name}")
         if self.command == "GET":
-            jobs = {
-                i: {**j.data(), "pids": [p for r in j.replicas for p in r.processes()]}
-                for i, j in workspace.jobs.items()
-            }
-            bodies = {n: e.body for n, e in workspace.endpoints.items()}
-            names = sorted(workspace.settings["secrets"])
-            return {"counted": workspace.counted, "jobs": jobs, "endpoints": bodies, "secrets": names}
-        self.change(workspace)
+            return workspace.look()
+        workspace.change(self.body)
         return {}
-
-    def change(self, workspace: Workspace) -> None:
-        """`faults` are added, `settings` laid over; jobs in `lose` disappear with their processes, what is in
-        `force` answers with a state."""
-        workspace.faults += self.body.get("faults", [])
-        workspace.settings |= self.body.get("settings", {})
-        for identity in self.body.get("lose", []):
-            job = workspace.jobs.pop(identity)
-            for replica in job.replicas:
-                replica.kill()
-        for identity, state in self.body.get("force", {}).items():
-            if identity in workspace.jobs:
-                workspace.jobs[identity].forced = state
-            else:
-                workspace.endpoints[identity].state = state
 
 
 def main() -> None:

@@ -9,6 +9,7 @@ import sys
 import threading
 import time
 from collections import Counter
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -56,6 +57,41 @@ class Workspace:
     counted: Counter[str] = field(default_factory=Counter)
     faults: list[dict[str, Any]] = field(default_factory=list)
     lock: threading.RLock = field(default_factory=threading.RLock)
+
+    @classmethod
+    def made(cls, name: str, folder: Path, settings: Mapping[str, Any]) -> Workspace:
+        defaults = {
+            "token": f"token-{name}",
+            "secrets": {},
+            "shapes": ["cpu.small"],
+            "node_groups": ["group"],
+            "unique_names": False,
+        }
+        return cls(name, folder, {**defaults, **settings})
+
+    def look(self) -> dict[str, Any]:
+        """What it has counted, and its jobs with their processes, endpoints and names of secrets."""
+        jobs = {
+            identity: {**job.data(), "pids": [pid for replica in job.replicas for pid in replica.processes()]}
+            for identity, job in self.jobs.items()
+        }
+        endpoints = {name: endpoint.body for name, endpoint in self.endpoints.items()}
+        names = sorted(self.settings["secrets"])
+        return {"counted": self.counted, "jobs": jobs, "endpoints": endpoints, "secrets": names}
+
+    def change(self, wanted: Mapping[str, Any]) -> None:
+        """`faults` are added, `settings` laid over; jobs in `lose` disappear with their processes, what is in
+        `force` answers with a state."""
+        self.faults += wanted.get("faults", [])
+        self.settings |= wanted.get("settings", {})
+        for identity in wanted.get("lose", []):
+            for replica in self.jobs.pop(identity).replicas:
+                replica.kill()
+        for identity, state in wanted.get("force", {}).items():
+            if identity in self.jobs:
+                self.jobs[identity].forced = state
+            else:
+                self.endpoints[identity].state = state
 
     def start(self, job: Job) -> None:
         """Through its states, as far as the workspace lets it come."""
