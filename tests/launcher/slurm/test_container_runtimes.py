@@ -315,22 +315,33 @@ def test_the_stand_in_for_apptainer_refuses_unknown_words(runtimes_of_clusters: 
 ENGINE = """#!/bin/sh
 log={folder}/$SLURM_JOB_ID
 case $1 in
-create) printf '%s\\n' "$@" | grep -e '^--gpus' -e '^--device' >"$log" ;;
+create) printf '%s\\n' "$@" | grep -e '^--gpus' -e '^--device' >"$log.new" && mv "$log.new" "$log" ;;
 wait) until [ -e {folder}/go ]; do sleep 0.1; done; echo 0 ;;
 esac
 """
 
 
-@pytest.mark.parametrize("engine", ["docker", "podman"])
 def test_jobs_on_one_node_have_gpus_of_their_own(
-    slurm: Slurm, request: pytest.FixtureRequest, tmp_path: Path, engine: str, monkeypatch: pytest.MonkeyPatch
+    slurm: Slurm, request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    place = slurm_docker_place(request)
-    folder = tmp_path / "engine"
-    folder.mkdir()
-    (folder / engine).write_text(ENGINE.format(folder=folder))
-    (folder / engine).chmod(0o755)
-    monkeypatch.setenv("PATH", f"{folder}:{os.environ['PATH']}")
+    """One test for both engines: two at once would wait for one another's GPUs."""
+    place, name = slurm_docker_place(request), "--device=nvidia.com/gpu="
+    expected = {
+        "docker": {('--gpus="device=0,1"',), ('--gpus="device=2,3"',)},
+        "podman": {(f"{name}0", f"{name}1"), (f"{name}2", f"{name}3")},
+    }
+    path = os.environ["PATH"]
+    for engine, words in expected.items():
+        folder = tmp_path / engine
+        folder.mkdir()
+        (folder / engine).write_text(ENGINE.format(folder=folder))
+        (folder / engine).chmod(0o755)
+        monkeypatch.setenv("PATH", f"{folder}:{path}")
+        assert asked_of(engine, place, folder) == words
+
+
+def asked_of(engine: str, place: Place, folder: Path) -> set[tuple[str, ...]]:
+    """The words about GPUs for the containers of two jobs that run at once."""
     settings: Mapping[str, Any] = {
         **place.settings,
         "container_runtime": engine,
@@ -339,15 +350,10 @@ def test_jobs_on_one_node_have_gpus_of_their_own(
     }
     handles: list[JobHandle] = []
     for number in range(2):
-        run = changed(place.run(tmp_path / f"run{number}", "true"), resources=Resources(gpus=2))
+        run = changed(place.run(folder / f"run{number}", "true"), resources=Resources(gpus=2))
         handles.append(place.submit(replace(run, settings=settings)))
     asked = [wait_for(folder / handle.native_id) for handle in handles]
     (folder / "go").touch()
     for handle in handles:
         ended(place, handle)
-    words = {tuple(path.read_text().splitlines()) for path in asked}
-    if engine == "docker":
-        assert words == {('--gpus="device=0,1"',), ('--gpus="device=2,3"',)}
-    else:
-        name = "--device=nvidia.com/gpu="
-        assert words == {(f"{name}0", f"{name}1"), (f"{name}2", f"{name}3")}
+    return {tuple(path.read_text().splitlines()) for path in asked}
