@@ -30,6 +30,9 @@ from launcher.secrets import redact, values_of
 
 STOP_AGAIN = 15.0
 LONGEST_PAUSE = 300.0
+# How many times as long as the last time took nothing is written while jobs are handed over: the handle holds
+# all of the run, and a job that it has no number of is found by its key.
+WRITING = 20.0
 _LOG = logging.getLogger(__name__)
 
 
@@ -67,6 +70,7 @@ class _Round:
         self.submitter = Submitter(database, plan, self.backend, environ)
         row = database.run(plan.run_id)
         self.cancelled, self.created = row.cancelled is not None, row.created
+        self.write_after = 0.0
 
     def run(self) -> None:
         before = self._rows()
@@ -250,7 +254,7 @@ class _Round:
                     return
                 accepted = self.submitter.submit(group, self.plan.parallel - running)
                 running += accepted
-                if accepted:
+                if accepted and time.monotonic() > self.write_after:
                     self._write_handle()
             tried.update(each.row.key for each in ready)
 
@@ -268,11 +272,14 @@ class _Round:
             _LOG.warning("an endpoint on Lepton was not removed; the next command tries again: %s", error)
 
     def _write_handle(self) -> None:
+        began = time.monotonic()
         try:
             run_handle.write(self.database, self.plan)
         except OSError as error:
             # The database knows all of it, and the next change writes it again.
             self._say(Path(self.plan.directory), f"the run's handle can't be written: {error}")
+        now = time.monotonic()
+        self.write_after = now + WRITING * (now - began)
 
     def _redacted(self, text: str) -> str:
         return redact(text, values_of(self.plan, self.environ))

@@ -11,6 +11,7 @@ import pytest
 
 from launched import RESULTS, Place, changed, states, supervise, until, wait_for
 from launcher.jobs import JobPlan, RunPlan, State
+from launcher.runs import handle
 from launcher.runs.database import Database
 from launcher.runs.supervisor import request_stop, resume, tick
 
@@ -220,3 +221,22 @@ def test_resuming_runs_only_what_did_not_succeed(
     request_stop(database, run.run_id)
     assert states(supervise(database, run))[0] is State.SUCCEEDED
     assert (out(run, 0) / "count").read_text() == "once\n"
+
+
+def test_a_large_handle_is_not_written_for_each_job(
+    on_process: Place, tmp_path: Path, database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    written: list[int] = []
+    write = handle.write
+
+    def slow(opened: Database, run: RunPlan) -> Path:
+        written.append(sum(row.native_id is not None for row in opened.jobs(run.run_id)))
+        time.sleep(1)
+        return write(opened, run)
+
+    monkeypatch.setattr(handle, "write", slow)
+    run = on_process.run(tmp_path, *[RESULTS] * 8, parallel=8)
+    database.record(run)
+    tick(database, run.run_id, {})
+    assert written == [1, 8]
+    assert states(supervise(database, run)) == [State.SUCCEEDED] * 8
