@@ -199,7 +199,7 @@ class _Bounded(NodeTransformer):
         node.iter = _through(_COUNTED, node.iter)
         return node
 
-    def visit_Concat(self, node: nodes.Concat) -> nodes.Node:  # noqa: N802
+    def visit_Concat(self, node: nodes.Concat) -> nodes.Node:  # noqa: N802 # Jinja2's name
         self.generic_visit(node)
         return _through(_JOINED, nodes.List(node.nodes, lineno=node.lineno, environment=node.environment))
 

@@ -11,7 +11,7 @@ import hashlib
 import os
 import re
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -130,9 +130,9 @@ def _refuse_conflicts(harnesses: Sequence[tuple[Entry, Harness]]) -> None:
             )
 
 
-def _leftovers(folder: Path, keep: object) -> list[str]:
+def _leftovers(folder: Path, keep: Iterable[str]) -> list[str]:
     """IR files the index no longer names (only files of ours: sealed ones), and what a killed writer left."""
-    kept = set(keep) | {index_file.FILE_NAME}  # type: ignore[call-overload]
+    kept = {*keep, index_file.FILE_NAME}
     found: list[str] = []
     for path in sorted(folder.iterdir()):
         stray = (

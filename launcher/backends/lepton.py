@@ -57,7 +57,12 @@ def plan(run: RunPlan, job: JobPlan) -> Mapping[str, Any]:
     }
 
 
-def submit(run: RunPlan, job: JobPlan, attempt: int, secrets: Mapping[str, str]) -> JobHandle:  # noqa: ARG001
+def submit(
+    run: RunPlan,
+    job: JobPlan,
+    attempt: int,
+    secrets: Mapping[str, str],  # noqa: ARG001 # the protocol's
+) -> JobHandle:
     """The values of `secrets` stay here: the workspace has its own."""
     folder = Path(run.directory) / job.directory
     with lepton_api.connected(run.settings) as lepton, files.submitting(folder):

@@ -113,7 +113,7 @@ def _vllm(settings: Settings) -> Built:
 
 def _sglang(settings: Settings) -> Built:
     model, problems = _model(settings)
-    command = ["python3", "-m", "sglang.launch_server", "--model-path", model, "--host", "0.0.0.0"]  # noqa: S104
+    command = ["python3", "-m", "sglang.launch_server", "--model-path", model, "--host", "0.0.0.0"]  # noqa: S104 # other containers ask it
     command += ["--port", str(settings.port), *_parallelism(settings, "--{}-parallel-size")]
     if settings.max_model_len:
         command += ["--context-length", str(settings.max_model_len)]
