@@ -14,6 +14,7 @@ def _quick_beats(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch
     """Faults are quick here; the texts that are kept have the real numbers."""
     if "slurm" in request.fixturenames:
         monkeypatch.setattr(slurm_script, "BEAT", 1)
+        monkeypatch.setattr(slurm_script, "PATIENCE", 120)
 
 
 @pytest.fixture

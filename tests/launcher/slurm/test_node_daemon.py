@@ -5,9 +5,12 @@ from __future__ import annotations
 import json
 import os
 import signal
+import sys
 from collections.abc import Iterator
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -79,9 +82,10 @@ def works(run: RunPlan) -> list[str]:
     return (there(run) / "artifacts" / "work").read_text().split()
 
 
-def submitted(place: Place, slurm: Slurm, folder: Path) -> tuple[RunPlan, JobHandle, str]:
+def submitted(place: Place, slurm: Slurm, folder: Path, **settings: Any) -> tuple[RunPlan, JobHandle, str]:
     """The job, at work, and the node that it works on."""
     run = place.run(folder / "here", WORK + RESULTS)
+    run = replace(run, settings={**run.settings, **settings})
     handle = place.submit(run)
     wait_for(there(run) / "artifacts" / "work")
     return run, handle, field(slurm, "job", handle.native_id, "NodeList")
@@ -138,6 +142,21 @@ def test_that_stays_dead_ends_the_old_start_before_the_new_one_works(
     assert scores["accuracy"] == 1.0
     said = (here(run) / "logs" / "job.log").read_text()
     assert f"an earlier start on {node} has ended\nevaldock: started again by Slurm" in said
+
+
+def test_a_cluster_inside_the_job_ends_with_the_old_start(pair: Place, slurm: Slurm, tmp_path: Path) -> None:
+    inside = {"with_ray": True, "ray_bin": str(Path(sys.executable).parent), "cpus_per_task": 2}
+    run, handle, node = submitted(pair, slurm, tmp_path, **inside)
+    slurm.kill_daemon(node)
+    # The daemon would have to end Ray; and both nodes are one machine, where the ports are taken as long.
+    until(lambda: newest(run) == (1, "runs"), "the new start runs")
+    assert not processes(run, 0)
+    until(lambda: works(run)[-1].endswith("1"), "it works")
+    (there(run) / "artifacts" / "go").touch()
+    answer = ended(pair, handle)
+    assert (answer.state, answer.reason) == (State.SUCCEEDED, None)
+    assert works(run) == sorted(works(run)), "the old start has worked beside the new one"
+    until(lambda: not scripts(run), "nothing of it runs")
 
 
 def test_an_old_start_that_stood_still_wakes_and_ends_without_a_trace(

@@ -110,6 +110,7 @@ Made = Callable[..., Starts]
 @pytest.fixture
 def starts(shell: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Made]:
     monkeypatch.setattr(slurm_script, "BEAT", 0.2)
+    monkeypatch.setattr(slurm_script, "PATIENCE", 600)
     made = []
 
     def make(command: str = COMMAND, **settings: Any) -> Starts:
