@@ -137,7 +137,11 @@ def collect(handle: JobHandle, destination: Path) -> Path:
     (destination / files.LOGS).mkdir(parents=True, exist_ok=True)
     (destination / files.JOB_LOG).unlink(missing_ok=True)
     if received.packed is not None:
-        left_out += result_stream.unpack(received.packed, destination)
+        try:
+            left_out += result_stream.unpack(received.packed, destination)
+        except Refused as error:
+            # The archive is the job's, and can be anything: that is its own trouble, and nobody else's.
+            left_out.append(error.message)
     # One that was too long to be repeated has come with the rest.
     if not (destination / files.JOB_LOG).exists():
         files.write_bytes(destination / files.JOB_LOG, received.log)

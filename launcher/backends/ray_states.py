@@ -113,7 +113,8 @@ def _still_ending(handle: JobHandle, at: float) -> bool:
         return False
     noted = files.read_json(folder / GONE) or {}
     sign = {"attempt": handle.attempt, "alive": _changed(folder / ALIVE)}
-    if sign != {name: noted.get(name) for name in sign}:
+    known = isinstance(noted.get("since"), int | float)
+    if not known or sign != {name: noted.get(name) for name in sign}:
         noted = {**sign, "since": time.time()}
         files.write_json(folder / GONE, noted)
     delay = handle.settings.get("storage_delay")

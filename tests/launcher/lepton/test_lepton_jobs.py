@@ -15,6 +15,7 @@ from launcher.backends import lepton as backend
 from launcher.backends import lepton_job
 from launcher.code import packaging
 from launcher.jobs import LogChunk, SecretName, State
+from launcher.node import result_stream
 from launcher.runs.database import Database
 from launcher.runs.supervisor import request_stop, resume, tick
 from services.lepton import Lepton
@@ -129,6 +130,18 @@ def test_what_is_too_large_for_the_log_stays_there_and_is_told(
     assert not (here(run) / "artifacts" / "large").exists()
     left_out = json.loads((here(run) / "collected.json").read_text())["left_out"]
     assert left_out == ["the job's folder has more than 1048576 bytes when it is packed"]
+
+
+def test_results_that_unpack_to_too_much_are_their_jobs_trouble_alone(
+    place: Place, tmp_path: Path, database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(result_stream, "UNPACKED", 1 << 20)
+    run = place.run(tmp_path, "head -c 2000000 /dev/zero >{out}/zeros; " + RESULTS, RESULTS, parallel=2)
+    database.record(run)
+    rows = supervise(database, run)
+    assert [row.state is State.SUCCEEDED for row in rows][1]
+    left_out = json.loads((here(run) / "collected.json").read_text())["left_out"]
+    assert left_out == ["the job's folder unpacks to more than 1048576 bytes or 100000 files"]
 
 
 def test_a_long_log_leaves_room_for_the_results(place: Place, tmp_path: Path, database: Database) -> None:
