@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from catalog import record_files
-from catalog.errors import NotFound, Refused, Unreachable
+from catalog.errors import NotFound, Refused, Unreachable, UsageError
 from catalog.records import Record
 
 TRIES = 30
@@ -122,11 +122,21 @@ def _git(root: Path, *arguments: str) -> str:
 
 
 def _run(root: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        ["git", "-C", str(root), *arguments],
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=TIMEOUT,
-        stdin=subprocess.DEVNULL,
-    )
+    try:
+        return subprocess.run(
+            ["git", "-C", str(root), *arguments],
+            capture_output=True,
+            text=True,
+            errors="replace",
+            check=False,
+            timeout=TIMEOUT,
+            stdin=subprocess.DEVNULL,
+        )
+    except subprocess.TimeoutExpired:
+        raise Unreachable(
+            f"git {arguments[0]} took longer than {TIMEOUT} seconds",
+            place=str(root),
+            hint="`git status` there says what stands; publish again",
+        ) from None
+    except FileNotFoundError:
+        raise UsageError("committing results needs git, which is not installed") from None

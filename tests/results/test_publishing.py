@@ -14,6 +14,7 @@ from catalog.errors import NotFound, Refused, Unreachable
 from catalog.record_files import load_all
 from catalog.records import Metric, Record
 from git_commands import git
+from launcher.results import publishing
 from launcher.results.publishing import publish
 
 RECORD = Record(
@@ -121,6 +122,18 @@ def test_a_push_that_can_not_work_keeps_the_commit(upstream: Path, tmp_path: Pat
     (tmp_path / "gone.git").rename(upstream)
     publish(work, [(RECORD, {})], push=True)
     assert len(load_all(clone(upstream, tmp_path / "check"))[0]) == 1
+
+
+def test_a_push_that_hangs_is_told(upstream: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    mine = clone(upstream, tmp_path / "mine")
+    hook = mine / ".git" / "hooks" / "pre-push"
+    hook.parent.mkdir(exist_ok=True)
+    # The hook is a process of git's, which goes on when git is ended.
+    hook.write_text("#!/bin/sh\nexec >/dev/null 2>&1\nsleep 8\n")
+    hook.chmod(0o755)
+    monkeypatch.setattr(publishing, "TIMEOUT", 2)
+    with pytest.raises(Unreachable, match="git push took longer than 2 seconds"):
+        publish(mine, [(RECORD, {})], push=True)
 
 
 def test_a_folder_that_is_no_catalog_is_refused(tmp_path: Path) -> None:
