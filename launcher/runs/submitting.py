@@ -103,8 +103,9 @@ class Submitter:
     def _hand_over(self, group: Sequence[_Prepared], behind: Sequence[JobHandle], at_once: int) -> int:
         if len(group) < 2 or self.many is None:
             return sum(self._alone(each, behind) for each in group)
-        for each in group:
-            self.database.submitting(each.row.key)
+        with self.database.transaction():
+            for each in group:
+                self.database.submitting(each.row.key)
         try:
             handles = self.many.submit_together(
                 self.plan,
@@ -130,8 +131,9 @@ class Submitter:
         except (EvaldockError, OSError) as error:
             self._not_accepted(group, error)
             return 0
-        for handle in handles.values():
-            self.database.submitted(handle)
+        with self.database.transaction():
+            for handle in handles.values():
+                self.database.submitted(handle)
         return len(handles)
 
     def _prepared(self, row: JobRow) -> _Prepared | None:
