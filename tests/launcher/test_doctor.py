@@ -214,8 +214,14 @@ def test_the_model_that_is_asked(lepton: Lepton, tmp_path: Path) -> None:
     assert (code, found["model"][:2]) == (1, ("fail", "the workspace has no endpoint 'mine'"))
 
 
-def test_a_cluster_behind_ssh_would_take_a_job(slurm: Slurm, sshd: Sshd, tmp_path: Path) -> None:
-    given = {"hostname": "cluster", "output_dir": tmp_path / "runs", "container_runtime": "none"}
+@pytest.mark.parametrize(
+    ("runtime", "said"),
+    [("none", "none: harnesses are installed on the nodes"), ("pyxis", "pyxis is there")],
+)
+def test_a_cluster_behind_ssh_would_take_a_job(
+    slurm: Slurm, sshd: Sshd, tmp_path: Path, runtime: str, said: str
+) -> None:
+    given = {"hostname": "cluster", "output_dir": tmp_path / "runs", "container_runtime": runtime}
     code, found = doctor("--backend", "slurm", *settings(**given, partition="main"))
     assert {name: grade for name, (grade, _, _) in found.items() if grade != "ok"} in (
         {},
@@ -225,12 +231,17 @@ def test_a_cluster_behind_ssh_would_take_a_job(slurm: Slurm, sshd: Sshd, tmp_pat
     assert found["connection"][1] == "cluster, by SSH"
     assert found["commands"][1].startswith("slurm")
     assert found["a job"][1] == "Slurm would take one as it is configured"
+    assert found["containers"][1] == said
     assert not (tmp_path / "runs" / ".evaldock-doctor").exists()
 
 
 def test_a_cluster_that_would_not(slurm: Slurm, sshd: Sshd, tmp_path: Path) -> None:
     (tmp_path / "file").touch()
+    # The cluster's own has a plugin for it.
+    (tmp_path / "srun").write_text("#!/bin/sh\necho 'Usage: srun [OPTIONS...] executable [args...]'\n")
+    (tmp_path / "srun").chmod(0o755)
     given = {"hostname": "cluster", "output_dir": tmp_path / "file" / "runs", "container_runtime": "pyxis"}
+    given |= {"slurm_bin": tmp_path}
     code, found = doctor("--backend", "slurm", *settings(**given, partition="man", nodes=99))
     assert code == 1
     assert found["partition"][1] == "there is no 'man'; did you mean 'main'?"
