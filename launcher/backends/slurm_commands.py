@@ -118,7 +118,10 @@ EVALDOCK-EXPORTED
 ) >"$own/answer" 2>"$own/error"
 code=$?
 if [ "$code" -eq 0 ]; then
-  IFS=';' read -r sent _ <"$own/answer"
+  # "123" or "123;cluster"; a site's own sbatch may greet first.
+  sent=$(sed -n 's/^\([0-9][0-9]*\)\(;.*\)\{0,1\}$/\1/p' "$own/answer" | tail -n 1)
+  # Without a number, the next try looks for the job's name.
+  [ "$sent" ] || { echo "refused 0"; echo "temporarily no number: "; exec cat "$own/answer"; }
   accepted() { found "${sent}@task@"; }
   each accepted
   exit 0

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import sys
 from collections.abc import Callable
 from dataclasses import replace
@@ -248,3 +249,21 @@ def test_a_log_that_leads_elsewhere_is_not_read(on_slurm: Place, tmp_path: Path)
     assert on_slurm.backend.logs(handle, 0).data == b""
     (there(run) / "artifacts" / "go").touch()
     ended(on_slurm, handle)
+
+
+@pytest.mark.parametrize("answer", ['echo Welcome; "$real" "$@"; echo Bye', '"$real" "$@" >/dev/null'])
+def test_an_sbatch_of_the_sites_own(on_slurm: Place, slurm: Slurm, tmp_path: Path, answer: str) -> None:
+    real = shutil.which("sbatch")
+    folder = tmp_path / "bin"
+    folder.mkdir()
+    (folder / "sbatch").write_text(f"#!/bin/sh\nreal={real}\n{answer}\n")
+    (folder / "sbatch").chmod(0o755)
+    run = on_slurm.run(tmp_path / "here", "echo once >>{out}/count; " + RESULTS)
+    run = replace(run, settings={**run.settings, "slurm_bin": str(folder)})
+    if "null" in answer:
+        with pytest.raises(Unreachable, match="no number"):
+            on_slurm.submit(run)
+    handle = on_slurm.submit(run)
+    assert handle.native_id.isdigit()
+    assert ended(on_slurm, handle).state is State.SUCCEEDED
+    assert (there(run) / "artifacts" / "count").read_text() == "once\n"
