@@ -15,6 +15,9 @@ from launcher.plans import served_models
 from launcher.runs.database import Database, JobRow
 from launcher.secrets import redact, resolve, values_of
 
+# Seconds before another attempt.
+LONGEST_PAUSE = 300.0
+
 
 def first_pause(environ: Mapping[str, str]) -> float:
     """Seconds before the second try of what failed: EVALDOCK_RETRY_PAUSE, else 5."""
@@ -60,7 +63,9 @@ class Submitter:
     def behind(self, row: JobRow) -> list[JobHandle] | None:
         """The unfinished jobs that this one may be submitted behind: none where it needn't wait, and None
         where it has to wait here. Retries are made here, so that with them nothing is left to a backend."""
-        if row.not_before is not None and row.not_before > time.time():
+        pause = row.not_before - time.time() if row.not_before is not None else 0.0
+        # One that is longer than any that is made: the clock was set back.
+        if 0 < pause <= max(LONGEST_PAUSE, first_pause(self.environ)):
             return None
         found: list[JobHandle] = []
         for key, wanted in self.wanted(row.key):

@@ -25,11 +25,10 @@ from launcher.runs import handle as run_handle
 from launcher.runs import judging
 from launcher.runs import run_directory as files
 from launcher.runs.database import Database, JobRow
-from launcher.runs.submitting import Ready, Submitter, first_pause, handle_of
+from launcher.runs.submitting import LONGEST_PAUSE, Ready, Submitter, first_pause, handle_of
 from launcher.secrets import redact, values_of
 
 STOP_AGAIN = 15.0
-LONGEST_PAUSE = 300.0
 # How many times as long as the last time took nothing is written while jobs are handed over: the handle holds
 # all of the run, and a job that it has no number of is found by its key.
 WRITING = 20.0
@@ -189,7 +188,8 @@ class _Round:
                 if handle is None and row.submitting is None:
                     status = JobStatus(state=State.CANCELLED, reason=reason, seen=now)
                     self.database.note([(row.key, status)])
-                elif row.stopping is None or now - row.stopping > STOP_AGAIN:
+                # The clock may have been set back since.
+                elif row.stopping is None or not 0 <= now - row.stopping <= STOP_AGAIN:
                     self.database.stop(row.key, reason)
                     asked.append(handle or self._unsure(row))
         self._cancel(asked)

@@ -240,3 +240,24 @@ def test_a_large_handle_is_not_written_for_each_job(
     tick(database, run.run_id, {})
     assert written == [1, 8]
     assert states(supervise(database, run)) == [State.SUCCEEDED] * 8
+
+
+def test_a_clock_that_is_set_back_holds_nothing_up(
+    on_process: Place, tmp_path: Path, database: Database
+) -> None:
+    run = on_process.run(tmp_path, f"trap '' TERM; {FOREVER}", RESULTS, parallel=2)
+    database.record(run)
+    hour_ahead = time.time() + 3600
+    database.postpone(run.jobs[1].key, reason="", not_before=hour_ahead)
+    tick(database, run.run_id, {})
+    assert until(lambda: database.jobs(run.run_id)[1].submitted, "it is handed over")
+    wait_for(out(run, 0) / "ready")
+    request_stop(database, run.run_id)
+    tick(database, run.run_id, {})
+    with database.transaction() as connection:
+        connection.execute("UPDATE jobs SET stopping = ? WHERE key = ?", (hour_ahead, run.jobs[0].key))
+    tick(database, run.run_id, {})
+    asked = database.jobs(run.run_id)[0].stopping
+    assert asked is not None
+    assert asked < hour_ahead - 3000
+    assert states(supervise(database, run))[0] is State.CANCELLED
