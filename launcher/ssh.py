@@ -80,7 +80,11 @@ class SshHost:
         with self._files() as files:
             if not arrived:
                 files.remove(waiting)
-                raise Unreachable(f"{source.name} did not arrive whole at {self.name}", place=target)
+                raise Unreachable(
+                    f"{source.name} did not arrive whole at {self.name}",
+                    place=target,
+                    hint="is there room on that file system? `df` there",
+                )
             files.posix_rename(waiting, target)
 
     def get(self, source: str, target: Path, size: int, sha256: str) -> None:

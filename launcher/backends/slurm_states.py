@@ -51,7 +51,8 @@ _REASONS: Mapping[str, str] = MappingProxyType(
 # The script is over, or would end at once where Slurm starts it again.
 _OVER = ("COMPLETING", "PENDING", "REQUEUED", "REQUEUE_HOLD", "SPECIAL_EXIT")
 # What Slurm puts for the signal of a job whose output file could not be opened on the node.
-_NO_FOLDER = 53
+_NO_FOLDER, _NOT_LAUNCHED = 53, "JobLaunchFailure"
+_ROOM = "is there room in execution.output_dir? logs/slurm.log may know more"
 # Codes that a job leaves when it was ended from outside: its scheduler knows better why.
 _ENDED_FROM_OUTSIDE = (137, 143)
 
@@ -93,17 +94,20 @@ def _by_slurm(row: Row, state: State, seen: float) -> JobStatus:
     reason, code = _REASONS.get(row.state), row.exit_code
     if row.state == "CANCELLED" and row.reason == "DependencyNeverSatisfied":
         state, reason = State.FAILED, "a job that it depends on failed"
-    if row.signal == _NO_FOLDER and state is State.FAILED:
+    if state is State.FAILED and (row.signal == _NO_FOLDER or row.reason == _NOT_LAUNCHED):
         reason = (
             "its node could not write below the job's folder; execution.output_dir must be a folder "
-            "that all nodes share and you may write in"
+            "that all nodes share and you may write in, with room left"
         )
         code = None
     elif row.signal:
         code = 128 + row.signal
         reason = reason or f"killed by signal {row.signal}"
-    elif state is State.FAILED and reason is None and code == 0:
-        reason, code = f"Slurm says {row.state}: {row.reason}; see logs/slurm.log", None
+    elif state is State.FAILED and reason is None and not code:
+        said = f"Slurm says {row.state}" + (f" ({row.reason})" if row.reason not in ("", "None") else "")
+        reason, code = f"{said}, and it left no exit.json; {_ROOM}", None
+    elif state is State.FAILED and reason is None:
+        reason = f"exit code {code}, and it left no exit.json; {_ROOM}"
     if state is State.CANCELLED:
         code = None
     return JobStatus(state=state, reason=reason, exit_code=code, native=row.state, seen=seen)

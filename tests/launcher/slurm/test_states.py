@@ -39,6 +39,11 @@ def judged(
     return judge(handle, name, answer.folders[0], answer, 1.0)
 
 
+WITHOUT_A_WORD = (
+    "and it left no exit.json; is there room in execution.output_dir? logs/slurm.log may know more"
+)
+
+
 def exit_line(code: int, reason: str | None = None, attempt: int = 1) -> str:
     return "exit " + json.dumps({"exit_code": code, "reason": reason, "attempt": attempt})
 
@@ -58,14 +63,14 @@ def test_every_state_has_its_meaning_in_accounting_and_queue(word: str) -> None:
     ("line", "state", "code", "reason"),
     [
         ("CANCELLED by 1000|0:15", State.CANCELLED, None, "killed by signal 15"),
-        ("FAILED|3:0", State.FAILED, 3, None),
+        ("FAILED|3:0", State.FAILED, 3, f"exit code 3, {WITHOUT_A_WORD}"),
         ("FAILED|0:9", State.FAILED, 137, "killed by signal 9"),
         (
             "FAILED|0:53",
             State.FAILED,
             None,
             "its node could not write below the job's folder; execution.output_dir must be a folder that all "
-            "nodes share and you may write in",
+            "nodes share and you may write in, with room left",
         ),
         ("TIMEOUT|0:0", State.FAILED, 0, "its walltime was up"),
         ("PREEMPTED|0:0", State.FAILED, 0, "preempted by another job"),
@@ -77,6 +82,13 @@ def test_every_state_has_its_meaning_in_accounting_and_queue(word: str) -> None:
 def test_how_slurm_says_a_job_ended(line: str, state: State, code: int | None, reason: str | None) -> None:
     said = judged(past=[f"123|{line}|{NAME}"])
     assert (said.state, said.exit_code, said.reason) == (state, code, reason)
+
+
+def test_a_failure_that_only_the_queue_knows_of_has_a_reason() -> None:
+    """As where a job's folder had no room for a word of its own."""
+    said = judged(queue=[f"123|FAILED|NonZeroExitCode|{NAME}"])
+    wanted = f"Slurm says FAILED (NonZeroExitCode), {WITHOUT_A_WORD}"
+    assert (said.state, said.exit_code, said.reason) == (State.FAILED, None, wanted)
 
 
 def test_numbers_are_compared_whole() -> None:
