@@ -20,6 +20,7 @@ from typing import Any
 from catalog.errors import UsageError
 from catalog.github.branches import Branch
 from catalog.records import number
+from launcher.plans.plan_files import plan_from_data
 from launcher.runs import run_directory as files
 
 BRANCH = "evaldock-runs"
@@ -143,7 +144,7 @@ def _parsed(present: Mapping[str, bytes]) -> tuple[list[OpenRun], list[str]]:
             if match is None:
                 raise ValueError("the name is not that of a run")
             found.append(_open_run(match[1], json.loads(content)))
-        except (ValueError, TypeError, KeyError, AttributeError) as problem:
+        except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as problem:
             problems.append(f"{path}: not a run's handle: {problem}")
     return found, problems
 
@@ -151,9 +152,12 @@ def _parsed(present: Mapping[str, bytes]) -> tuple[list[OpenRun], list[str]]:
 def _open_run(run_id: str, data: Any) -> OpenRun:
     kept = Kept(**data.pop("kept"))
     kept = dataclasses.replace(kept, minimums=tuple(map(str, kept.minimums)), origin=dict(kept.origin))
-    if data["plan"]["run_id"] != run_id:
+    # All of it, so that nobody comes upon the rest later, with other runs in hand.
+    plan, _ = plan_from_data(data["plan"]), dict(data["jobs"])
+    if plan.run_id != run_id:
         raise ValueError("it is the handle of another run")
-    for path in (kept.catalog, *(job["directory"] for job in data["plan"]["jobs"])):
+    inputs = (path for job in plan.jobs for path in job.inputs.values())
+    for path in (kept.catalog, *(job.directory for job in plan.jobs), *inputs):
         # They are joined to folders of the machine that looks after the run.
         if PurePosixPath(path).is_absolute() or ".." in PurePosixPath(path).parts:
             raise ValueError(f"a path leads elsewhere: {path!r:.100}")

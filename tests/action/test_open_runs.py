@@ -111,12 +111,15 @@ def test_of_several_at_once_each_run_has_one_holder(branch: Branch, tmp_path: Pa
     ("spoil", "says"),
     [
         (lambda data: data["plan"]["jobs"][0].update(directory="../../elsewhere"), "a path leads elsewhere"),
+        (lambda data: data["plan"]["jobs"][0].update(inputs={"a": "../b"}), "a path leads elsewhere"),
+        (lambda data: data["plan"].pop("backend"), "backend"),
+        (lambda data: data.pop("jobs"), "jobs"),
         (lambda data: data["kept"].update(catalog="/etc"), "a path leads elsewhere"),
         (lambda data: data["plan"].update(run_id="0" * 16), "another run"),
         (lambda data: data.pop("kept"), "kept"),
         (lambda data: data["kept"].update(more=1), "more"),
     ],
-    ids=["path", "catalog", "identity", "bare", "unknown"],
+    ids=["path", "input", "backend", "jobs", "catalog", "identity", "bare", "unknown"],
 )
 def test_what_is_no_handle_is_named_and_left(branch: Branch, tmp_path: Path, spoil: Any, says: str) -> None:
     run_id, path = handle(tmp_path)
