@@ -17,6 +17,7 @@ from launcher.backends.protocol import NoRoom, NotSent
 from launcher.backends.slurm_hosts import ABSENT, host_of, last_line
 from launcher.backends.slurm_names import named
 from launcher.code import packaging
+from launcher.configuration.slurm import misread
 from launcher.hosts import Host, Ran
 from launcher.jobs import JobHandle, JobPlan, RunPlan
 from launcher.node.runtimes import code_folder
@@ -43,6 +44,9 @@ def hand_over(
     at_once: int = 1,
 ) -> dict[str, JobHandle]:
     """Several jobs as one array. Where some are there already, it is these, and no others."""
+    if odd := misread(run.remote or run.directory):
+        hint = "have the runs in another folder: execution.output_dir or --output-dir"
+        raise Refused(f"{odd} in this folder's path means something to Slurm", place=run.directory, hint=hint)
     host = host_of(run.settings)
     try:
         host.ready()

@@ -103,6 +103,11 @@ def _folder(value: str) -> str:
     return value
 
 
+def misread(folder: str) -> str:
+    """What in the path of a job's folder is a sign to Slurm: see "filename pattern" in sbatch(1)."""
+    return " and ".join(sign for sign in ("%", "\\", "\n") if sign in folder).replace("\n", "a line's end")
+
+
 def sbatch_flag(text: str) -> str:
     """An extra flag as one line of the script has it. Raises ValueError."""
     match = _FLAG.fullmatch(text.strip())
@@ -201,6 +206,8 @@ class SlurmExecution(Execution):
             _folder(self.remote or "/")
         except ValueError as error:
             problems.append(f"execution.output_dir: {error}, got {self.remote!r}")
+        if self.output_dir and (odd := misread(self.output_dir)):
+            problems.append(f"execution.output_dir: {odd} in {self.output_dir!r} means something to Slurm")
         if self.walltime and self.auto_resume and self.walltime <= self.stop_before:
             problems.append(
                 f"execution.walltime: {clock(self.walltime)} leaves nothing before the job is asked to stop, "

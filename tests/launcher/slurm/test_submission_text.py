@@ -10,9 +10,10 @@ from typing import Any
 
 import pytest
 
-from catalog.errors import InvalidInput
+from catalog.errors import InvalidInput, Refused
 from launched import Place
 from launcher.backends.slurm import plan as plan_of
+from launcher.backends.slurm import submit
 from launcher.backends.slurm_script import job_files, submission
 from launcher.configuration.slurm import clock, sbatch_flag, seconds_of
 from launcher.jobs import RunPlan, SecretName
@@ -152,6 +153,16 @@ def test_a_host_needs_a_folder_there() -> None:
         planned({"type": "slurm", "hostname": "x", "output_dir": "results"})
     with pytest.raises(InvalidInput, match=r"execution\.walltime: 00:01:30 leaves nothing"):
         planned({"type": "slurm", "walltime": "1:30"})
+
+
+@pytest.mark.parametrize("folder", ["/shared/100%j", "/shared/a\\b", "/shared/a\nb"])
+def test_no_folder_that_slurm_would_read_otherwise(folder: str, tmp_path: Path) -> None:
+    with pytest.raises(InvalidInput, match=r"execution\.output_dir: "):
+        planned({"type": "slurm", "hostname": "x", "output_dir": folder})
+    run = Place("slurm").run(tmp_path / Path(folder).name, "true")
+    with pytest.raises(Refused, match="in this folder's path means something to Slurm") as caught:
+        submit(run, run.jobs[0], 1, {})
+    assert "--output-dir" in str(caught.value.hint)
 
 
 def test_times_are_those_of_slurm() -> None:
