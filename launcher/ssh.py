@@ -246,12 +246,17 @@ def _way(host: str, port: int, said: Mapping[str, Any], through: Any, limit: flo
 def _command(text: str) -> Any:
     """The user's ProxyCommand, which is waited for when the connection ends."""
     made = _paramiko().ProxyCommand(text)
-    end = made.close
+    end, closing, ended = made.close, threading.Lock(), threading.Event()
 
     def close() -> None:
-        with suppress(ProcessLookupError):
-            end()
-        made.process.communicate()
+        """Also the connection's own thread calls it, at the same moment."""
+        with closing:
+            if ended.is_set():
+                return
+            ended.set()
+            with suppress(ProcessLookupError):
+                end()
+            made.process.communicate()
 
     made.close = close
     return made
