@@ -172,8 +172,9 @@ def test_an_old_start_that_stood_still_wakes_and_ends_without_a_trace(
     assert field(slurm, "job", handle.native_id, "NodeList") != node
     until(lambda: works(run)[-1].endswith("1"), "it works")
     done = works(run).count(works(run)[0])
-    # What the job does at once when it wakes, nobody can prevent: its script first.
-    for pid in (*old, *job):
+    # What the job itself does at once when it wakes, nobody can prevent: here it sleeps on, and is killed so.
+    session = os.getsid(old[0])
+    for pid in (*old, *(pid for pid in job if os.getsid(pid) == session)):
         os.kill(pid, signal.SIGCONT)
     until(lambda: not (set(processes(run, 0)) | set(scripts(run)) & set(old)), "nothing of it runs")
     assert not (there(run) / "exit.json").exists()
