@@ -10,6 +10,7 @@ from pathlib import Path
 import click
 
 from catalog.console import json_option, note, out, print_json
+from catalog.errors import EvaldockError
 from launcher.commands.options import database, resolve, resolve_whole, runs_argument, seconds
 from launcher.jobs import State
 
@@ -17,20 +18,32 @@ from launcher.jobs import State
 @click.command()
 @runs_argument()
 @click.option("--no-wait", is_flag=True, help="Ask, and don't wait until the jobs have ended.")
-def kill(*, runs: tuple[str, ...], no_wait: bool) -> int:
+@click.option("--give-up", is_flag=True, help="Ask nobody: the backend is gone for good.")
+def kill(*, runs: tuple[str, ...], no_wait: bool, give_up: bool) -> int:
     """Stop the jobs of runs that have not ended, and wait until they have.
+
+    With --give-up they are recorded as lost, and may go on running where nobody can be asked.
 
     \b
     Examples:
       evaldock kill 0mg4
       evaldock kill 0mg4 0mh1 --no-wait
+      evaldock kill 0mg4 --give-up
     """
     from launcher.commands.views import Watch, waiting  # noqa: PLC0415
+    from launcher.runs import supervisor  # noqa: PLC0415
     from launcher.runs.supervisor import request_stop, tick  # noqa: PLC0415
     from launcher.runs.watching import until_finished  # noqa: PLC0415
 
     with database() as opened:
         chosen = resolve_whole(opened, runs)
+        if give_up:
+            for run_id in chosen:
+                keys = supervisor.give_up(opened, run_id)
+                out(f"{run_id}: {len(keys)} jobs given up")
+                if keys:
+                    note("what may still run there goes on running: nobody was asked to stop it")
+            return 0
         for run_id in chosen:
             request_stop(opened, run_id)
             with waiting(f"asking the jobs of {run_id} to stop …"):
@@ -100,21 +113,26 @@ def tick(*, runs: tuple[str, ...], loop: bool, as_json: bool) -> int:
     from launcher.runs import supervisor, watching  # noqa: PLC0415
 
     with database() as opened:
-        rows = []
+        rows, code = [], 0
         for run_id in resolve(opened, runs) if runs else opened.open_runs():
             plan = opened.plan(run_id)
-            if not loop:
-                rows += [(plan, row) for row in supervisor.tick(opened, run_id, os.environ)]
-                continue
-            watch = Watch(plan)
-            ended = watching.until_finished(opened, run_id, os.environ, seen=watch)
-            watch.close()
-            rows += [(plan, row) for row in ended]
+            try:
+                if loop:
+                    watch = Watch(plan)
+                    now = watching.until_finished(opened, run_id, os.environ, seen=watch)
+                    watch.close()
+                else:
+                    now = supervisor.tick(opened, run_id, os.environ)
+            except EvaldockError as error:
+                # The others go on, whatever is wrong with this one.
+                note(f"{run_id}: {error}")
+                code, now = error.exit_code, opened.jobs(run_id)
+            rows += [(plan, row) for row in now]
         if as_json:
             print_json([{"run": plan.run_id, **job_data(plan, row)} for plan, row in rows])
         elif rows:
             print_rows(rows)
-    return 0
+    return code
 
 
 @click.command()

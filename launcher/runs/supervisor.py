@@ -17,7 +17,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import cast
 
-from catalog.errors import EvaldockError, Unreachable
+from catalog.errors import EvaldockError, Refused, Unreachable
 from launcher.backends.protocol import Backend, StopsMany, load
 from launcher.jobs import JobHandle, JobStatus, RunPlan, State
 from launcher.plans import served_models
@@ -52,6 +52,28 @@ def finished(rows: Sequence[JobRow]) -> bool:
 def request_stop(database: Database, run_id: str) -> None:
     """The next round cancels what has not ended."""
     database.cancel(run_id)
+
+
+def give_up(database: Database, run_id: str) -> list[str]:
+    """Writes off what has not ended or could not be collected, without asking anybody; their keys. What may
+    still run goes on running: for backends that are gone for good. Raises Refused while another process has
+    its round."""
+    database.cancel(run_id)
+    plan = database.plan(run_id)
+    with _round(database, run_id) as mine:
+        if not mine:
+            raise Refused(f"another command is asking about {run_id}", hint="end it, then try again")
+        rows = [row for row in database.jobs(run_id) if row.collected is None]
+        for row in rows:
+            state, reason = row.state, row.reason
+            if not state.terminal:
+                planned = state is State.PLANNED and row.submitting is None
+                state = State.CANCELLED if planned else State.LOST
+                reason = "stopped on request" if planned else "given up; nobody knows whether it still runs"
+                database.note([(row.key, JobStatus(state=state, reason=reason, seen=time.time()))])
+            database.collected(row.key, state, reason)
+        run_handle.write(database, plan)
+    return [row.key for row in rows]
 
 
 def resume(database: Database, run_id: str) -> list[str]:
