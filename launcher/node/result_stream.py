@@ -12,9 +12,9 @@ from __future__ import annotations
 
 import base64
 import binascii
+import errno
 import gzip
 import io
-import json
 import tarfile
 import zlib
 from dataclasses import dataclass
@@ -30,6 +30,11 @@ END = b"-----END EVALDOCK RESULTS-----"
 LIMIT = 4 << 20
 # What an archive may become: bytes and files.
 UNPACKED, MEMBERS = 1 << 30, 100_000
+# What is wrong with a name, and not with the disk: trying again wouldn't help.
+_ODD = {
+    *(errno.ENAMETOOLONG, errno.EILSEQ, errno.EINVAL, errno.EEXIST),
+    *(errno.EISDIR, errno.ENOTDIR, errno.ENOTEMPTY),
+}
 
 # POSIX sh. `send_results LIMIT [NAME]...` is called in the job's folder after its end, with names of what
 # is to be packed besides; it prints, and never fails.
@@ -108,7 +113,7 @@ def receive(output: bytes) -> Received:
     return Received(
         log=output[:start],
         complete=True,
-        exit=_exit(fields.get(b"Exit", b"")),
+        exit=files.exit_of(files.json_object(fields.get(b"Exit", b""))),
         left_out=left_out,
         packed=whole or None,
     )
@@ -116,8 +121,9 @@ def receive(output: bytes) -> Received:
 
 def unpack(packed: bytes, destination: Path) -> tuple[str, ...]:
     """Lays the folder out; what is there already is replaced. The names of what was left out: links that lead
-    out of it, devices and pipes. Raises Refused for what is no such archive, or becomes larger than any log
-    could sensibly hold."""
+    out of it, devices, pipes, and what no folder here can hold under such a name.
+
+    Raises Refused for what is no such archive, or becomes larger than any log could sensibly hold."""
     destination.mkdir(parents=True, exist_ok=True)
     total = count = 0
     left_out: list[str] = []
@@ -131,7 +137,12 @@ def unpack(packed: bytes, destination: Path) -> tuple[str, ...]:
                     )
                 try:
                     archive.extract(member, destination, filter="data")
-                except tarfile.FilterError:
+                # A hard link to what is in no archive is a KeyError.
+                except (tarfile.FilterError, tarfile.ExtractError, KeyError):
+                    left_out.append(member.name)
+                except OSError as error:
+                    if error.errno not in _ODD:
+                        raise
                     left_out.append(member.name)
     except (tarfile.TarError, gzip.BadGzipFile, zlib.error, EOFError) as problem:
         raise Refused(f"the job's folder can't be unpacked: {problem}", place=str(destination)) from None
@@ -145,11 +156,3 @@ def _torn(output: bytes, mark: bytes) -> int:
         if output.endswith(mark[:length]):
             return length
     return 0
-
-
-def _exit(line: bytes) -> files.Exit | None:
-    try:
-        data = json.loads(line)
-    except ValueError:
-        return None
-    return files.exit_of(data) if isinstance(data, dict) else None

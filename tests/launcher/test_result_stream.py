@@ -40,7 +40,7 @@ def packed(*members: tarfile.TarInfo) -> bytes:
     file = io.BytesIO()
     with tarfile.open(fileobj=file, mode="w:gz") as archive:
         for member in members:
-            archive.addfile(member, io.BytesIO(b"x" * min(member.size, 10)))
+            archive.addfile(member, io.BytesIO(b"x" * member.size))
     return file.getvalue()
 
 
@@ -121,7 +121,11 @@ def test_marks_that_the_job_itself_printed_are_its_log(tmp_path: Path) -> None:
     assert received.exit.exit_code == 3
 
 
-@pytest.mark.parametrize("body", [b"Exit: [1]\n\n", b"Exit: {\n\n%%%", b"\n!", b"nonsense", b""])
+@pytest.mark.parametrize(
+    "body",
+    [b"Exit: [1]\n\n", b"Exit: " + b"[" * 100_000 + b"\n\n", b"Exit: {\n\n%%%", b"\n!", b"nonsense", b""],
+    ids=["a-list", "nested", "torn", "an-end", "words", "nothing"],
+)
 def test_a_stream_of_nonsense_is_no_exit_and_no_folder(body: bytes) -> None:
     received = receive(b"\n" + BEGIN + b"\n" + body + b"\n" + END + b"\n")
     assert (received.log, received.complete, received.exit, received.packed) == (b"", True, None, None)
@@ -141,6 +145,23 @@ def test_what_leads_out_of_the_folder_is_left_out(tmp_path: Path) -> None:
         *("../outside", "artifacts/link", "artifacts/pipe"),
     )
     assert [path.name for path in tmp_path.rglob("*") if not path.is_dir()] == ["fine"]
+
+
+def test_names_that_no_folder_here_can_hold_are_left_out(tmp_path: Path) -> None:
+    long, file, below, fine = (tarfile.TarInfo(name) for name in ("n" * 300, "file", "file/below", "fine"))
+    lost = tarfile.TarInfo("lost")
+    lost.type, lost.linkname = tarfile.LNKTYPE, "nowhere"
+    for each in (long, file, below, fine):
+        each.size = 3
+    assert unpack(packed(long, file, below, lost, fine), tmp_path) == (long.name, "file/below", "lost")
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["file", "fine"]
+
+
+def test_a_full_disk_is_no_reason_to_leave_anything_out(small_disk: Path) -> None:
+    large = tarfile.TarInfo("large")
+    large.size = 2 << 20
+    with pytest.raises(OSError, match="No space left"):
+        unpack(packed(large), small_disk)
 
 
 def test_a_bomb_and_a_torn_archive_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
