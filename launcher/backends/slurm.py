@@ -20,7 +20,7 @@ from launcher.backends import slurm_answers as answers
 from launcher.backends import slurm_commands as commands
 from launcher.backends import slurm_script as scripts
 from launcher.backends.slurm_hosts import checked, host_of, last_line
-from launcher.backends.slurm_names import named
+from launcher.backends.slurm_names import indexes, named
 from launcher.backends.slurm_states import judge
 from launcher.backends.slurm_submitting import hand_over
 from launcher.hosts import ThisHost
@@ -50,7 +50,7 @@ def plan(run: RunPlan, job: JobPlan) -> Mapping[str, Any]:
         "host": run.settings.get("hostname"),
         "directory": run.folder(job) if run.remote else job.directory,
         "container_runtime": scripts.runtime_of(run),
-        "array": [each.key for each in together] if len(together) > 1 else None,
+        "array": indexes(together, run.parallel) if len(together) > 1 else None,
         "secrets": [secret.name for secret in job.secrets],
         "files": {name: f"{mode:04o}" for name, (_, mode) in made.items()},
         "script": "\n".join(f"# ==> {name} <==\n{made[name][0].decode()}" for name in shown),
