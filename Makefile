@@ -6,7 +6,8 @@ SHELL := /bin/bash
 # The first of these that is Python 3.11 or newer; `make PYTHON=… demo` chooses another.
 PYTHON ?= $(shell for python in python3 python3.13 python3.12 python3.11; do \
 	$$python -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$python && break; done)
-WORKERS ?= 2
+# Much of the tests is waiting for services: three share two cores well.
+WORKERS ?= 3
 PYTEST_ARGS ?=
 
 BIN := .venv/bin

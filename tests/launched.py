@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext, suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, TypeVar
@@ -208,3 +209,13 @@ def said(process: subprocess.Popen[str], timeout: float = PATIENCE) -> str:
     out, err = process.communicate(timeout=timeout)
     assert process.returncode == 0, err
     return out
+
+
+def send(pids: Iterable[int], number: signal.Signals) -> list[int]:
+    """A signal to those that are still there; which they were."""
+    there = []
+    for pid in pids:
+        with suppress(ProcessLookupError):
+            os.kill(pid, number)
+            there.append(pid)
+    return there

@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from launched import RESULTS, Place, ended, here, supervise, there, until, wait_for
+from launched import RESULTS, Place, ended, here, send, supervise, there, until, wait_for
 from launcher.jobs import JobHandle, RunPlan, State
 from launcher.results import results_file
 from launcher.runs import run_id
@@ -164,9 +164,7 @@ def test_an_old_start_that_stood_still_wakes_and_ends_without_a_trace(
     pair: Place, slurm: Slurm, tmp_path: Path
 ) -> None:
     run, handle, node = submitted(pair, slurm, tmp_path)
-    old, job = scripts(run), processes(run, 0)
-    for pid in (*old, *job):
-        os.kill(pid, signal.SIGSTOP)
+    old, job = (send(pids, signal.SIGSTOP) for pids in (scripts(run), processes(run, 0)))
     slurm.kill_daemon(node)
     until(lambda: newest(run) == (1, "runs"), "the new start runs")
     assert field(slurm, "job", handle.native_id, "NodeList") != node
@@ -174,8 +172,7 @@ def test_an_old_start_that_stood_still_wakes_and_ends_without_a_trace(
     done = works(run).count(works(run)[0])
     # What the job itself does at once when it wakes, nobody can prevent: here it sleeps on, and is killed so.
     session = os.getsid(old[0])
-    for pid in (*old, *(pid for pid in job if os.getsid(pid) == session)):
-        os.kill(pid, signal.SIGCONT)
+    send([*old, *[pid for pid in job if os.getsid(pid) == session]], signal.SIGCONT)
     until(lambda: not (set(processes(run, 0)) | set(scripts(run)) & set(old)), "nothing of it runs")
     assert not (there(run) / "exit.json").exists()
     assert newest(run) == (1, "runs")

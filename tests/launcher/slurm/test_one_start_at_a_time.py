@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from launched import RESULTS, Place, changed, until
+from launched import RESULTS, Place, changed, send, until
 from launcher.backends import slurm_script
 from launcher.jobs import RunPlan, SecretName
 
@@ -189,15 +189,12 @@ def test_an_older_start_that_stood_still_ends_without_a_trace(starts: Made) -> N
     one = starts(COMMAND + UNTIL_ASKED)
     first = one.start()
     one.begun(1)
-    still = one.processes()
-    for pid in still:
-        os.kill(pid, signal.SIGSTOP)
+    still = send(one.processes(), signal.SIGSTOP)
     second = one.start(restarts=1)
     one.begun(2)
     kept = sorted(path.name for path in one.folder.glob(".secrets*"))
     # Its job last: what that does at once when it wakes, nobody can prevent.
-    for pid in sorted(still, key=lambda pid: os.getsid(pid) != first.pid):
-        os.kill(pid, signal.SIGCONT)
+    send(sorted(still, key=lambda pid: os.getsid(pid) != first.pid), signal.SIGCONT)
     assert first.wait(timeout=60) == 143
     until(lambda: not set(still) & set(one.processes()), "nothing of it runs")
     assert sorted(path.name for path in one.folder.glob(".secrets*")) == kept == [".secrets.slurm"]
@@ -217,14 +214,12 @@ def test_an_older_start_that_does_not_end_is_left_alone(
     first = one.start()
     one.begun(1)
     nodes = [pid for pid in one.processes() if b"node.sh" in Path(f"/proc/{pid}/cmdline").read_bytes()]
-    for pid in nodes:
-        os.kill(pid, signal.SIGSTOP)
+    assert send(nodes, signal.SIGSTOP)
     assert one.start(restarts=1).wait(timeout=60) == 70
     said = "an earlier start of it still runs on the node n0, and does not end"
     assert (one.exit()["exit_code"], one.exit()["reason"]) == (70, said)
     assert one.events() == ["1:7:0 key-1 begins"]
-    for pid in nodes:
-        os.kill(pid, signal.SIGCONT)
+    send(nodes, signal.SIGCONT)
     assert first.wait(timeout=60) == 143
     one.check_left()
 
