@@ -119,7 +119,10 @@ EVALDOCK-EXPORTED
 code=$?
 if [ "$code" -eq 0 ]; then
   # "123" or "123;cluster"; a site's own sbatch may greet first.
-  sent=$(sed -n 's/^\([0-9][0-9]*\)\(;.*\)\{0,1\}$/\1/p' "$own/answer" | tail -n 1)
+  sent=
+  while IFS=';' read -r id _; do
+    case $id in '' | *[!0-9]*) ;; *) sent=$id ;; esac
+  done <"$own/answer"
   # Without a number, the next try looks for the job's name.
   [ "$sent" ] || { echo "refused 0"; echo "temporarily no number: "; exec cat "$own/answer"; }
   accepted() { found "${sent}@task@"; }

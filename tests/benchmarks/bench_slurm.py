@@ -15,6 +15,7 @@ from benchmarks.measuring import Sample, alternate
 from benchmarks.reporting import Report, Table, seconds, times
 from launched import RESULTS, Place
 from launcher.backends import slurm as backend
+from launcher.backends.slurm_names import array_name
 from launcher.jobs import JobHandle, RunPlan, State
 from launcher.runs import run_id
 from services.processes import stop_all
@@ -138,8 +139,9 @@ def _asking(report: Report, slurm: Slurm, sshd: Sshd, folder: Path) -> None:
     for job in run.jobs:
         Path(run.folder(job)).mkdir(parents=True)
     # All of them at once, as an array: how they came into the queue is not measured here.
+    named = f"--job-name={array_name(run.run_id, 1)}"
     wanted = ["sbatch", "--parsable", f"--array=0-{JOBS - 1}", "--output=/dev/null", "--wrap=true"]
-    array = slurm.run(*wanted).strip()
+    array = slurm.run(*wanted, named).strip()
     handles = [
         JobHandle(
             key=job.key,
