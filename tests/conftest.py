@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 from pathlib import Path
 
 import pytest
@@ -13,6 +14,9 @@ pytest_plugins = ["services.fixtures", "services.browser", "services.github_pack
 # A busy machine is no failure.
 settings.register_profile("evaldock", deadline=None)
 settings.load_profile("evaldock")
+
+# Whoever starts the tests in the background may have it ignored, and all that is started here would, too.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 # What a user's shell or a CI job may set and a command of ours would obey.
 _OBEYED = (
