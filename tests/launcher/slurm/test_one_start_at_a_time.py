@@ -84,12 +84,13 @@ class Starts:
         read: dict[str, Any] = json.loads((self.folder / "exit.json").read_bytes())
         return read
 
-    def processes(self) -> list[int]:
-        """All that work in the folder."""
+    def processes(self, word: bytes = b"") -> list[int]:
+        """All that work in the folder and have this in their command line."""
         found = []
         for entry in Path("/proc").glob("[0-9]*"):
             with suppress(OSError):
-                if (entry / "cwd").readlink().is_relative_to(self.folder):
+                here = (entry / "cwd").readlink().is_relative_to(self.folder)
+                if here and word in (entry / "cmdline").read_bytes():
                     found.append(int(entry.name))
         return found
 
@@ -213,7 +214,7 @@ def test_an_older_start_that_does_not_end_is_left_alone(
     one = starts()
     first = one.start()
     one.begun(1)
-    nodes = [pid for pid in one.processes() if b"node.sh" in Path(f"/proc/{pid}/cmdline").read_bytes()]
+    nodes = one.processes(b"node.sh")
     assert send(nodes, signal.SIGSTOP)
     assert one.start(restarts=1).wait(timeout=60) == 70
     said = "an earlier start of it still runs on the node n0, and does not end"
