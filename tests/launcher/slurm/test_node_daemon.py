@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
 import signal
@@ -35,12 +36,14 @@ WORK = (
 
 @pytest.fixture
 def pair(request: pytest.FixtureRequest, slurm: Slurm) -> Iterator[Place]:
-    """Two nodes, both of which are well at the end."""
-    yield slurm_place(request, partition="pair")
-    for name in ("n5", "n6"):
-        if not slurm.daemons(name):
-            slurm.start_daemon(name)
-    until(lambda: slurm.is_idle("n5") and slurm.is_idle("n6"), "both nodes are idle")
+    """Two nodes for one test at a time, both of which are well at the end."""
+    with (slurm.conf.parent / "pair.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield slurm_place(request, partition="pair")
+        for name in ("n5", "n6"):
+            if not slurm.daemons(name):
+                slurm.start_daemon(name)
+        until(lambda: slurm.is_idle("n5") and slurm.is_idle("n6"), "both nodes are idle")
 
 
 def field(slurm: Slurm, what: str, name: str, wanted: str) -> str:
