@@ -63,9 +63,8 @@ class _Runner:
         self.job, self.plan = job, plan
         self.mark = f"{plan['key']}/{plan['attempt']}"
         self.started = files.timestamp()
-        self.server: subprocess.Popen[bytes] | None = None
-        self.script: subprocess.Popen[bytes] | None = None
-        self.stoppable = True
+        self.running: dict[str, subprocess.Popen[bytes]] = {}
+        self.stoppable = False
         self.asked = False
 
     def stop(self, _number: int, _frame: FrameType | None) -> None:
@@ -74,20 +73,26 @@ class _Runner:
             self.stoppable = False
             raise Stopped
 
+    def _let_stop(self) -> None:
+        """From here on a stop interrupts, also one that was asked for before."""
+        self.stoppable = True
+        if self.asked:
+            self.stoppable = False
+            raise Stopped
+
     def run(self) -> None:
         try:
             code, reason = self._work()
         except Stopped:
             code, reason = 143, "stopped on request"
-        processes.end(f"{self.mark}/script", self.script, grace=GRACE + 2)
-        processes.end(f"{self.mark}/server", self.server, grace=GRACE)
+        for name, grace in (("script", GRACE + 2), ("server", GRACE)):
+            processes.end(f"{self.mark}/{name}", self.running.get(name), grace=grace)
         (self.job / files.SECRETS).unlink(missing_ok=True)
         self._leave_exit(code, reason)
 
     def _work(self) -> tuple[int, str | None]:
         try:
-            if self.asked:
-                raise Stopped
+            self._let_stop()
             files.mark(self.job, "pre-start")
             environment = self._environment()
             self._serve(environment)
@@ -137,16 +142,25 @@ class _Runner:
         log = self.job / files.DEPLOYMENT_LOG
         self._log(f"starting the {deployment['type']} deployment")
         with log.open("ab") as output:
-            self.server = subprocess.Popen(
-                ["/bin/sh", "-c", f"{prefix}exec {shlex.join(command)}"],
-                stdout=output,
-                stderr=subprocess.STDOUT,
-                stdin=subprocess.DEVNULL,
-                env={**environment, **deployment["env"], processes.MARK: f"{self.mark}/server"},
-                cwd=self.job,
-                start_new_session=True,
-            )
+            given = {**environment, **deployment["env"]}
+            shell = ["/bin/sh", "-c", f"{prefix}exec {shlex.join(command)}"]
+            self._start("server", shell, given, output.fileno())
         self._wait_until_healthy(deployment, log)
+
+    def _start(self, name: str, command: list[str], environment: Mapping[str, str], output: int) -> None:
+        # Of a process whose start is interrupted nobody knows the number, and for a moment it doesn't
+        # have its mark yet.
+        self.stoppable = False
+        self.running[name] = subprocess.Popen(
+            command,
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=subprocess.STDOUT,
+            env={**environment, processes.MARK: f"{self.mark}/{name}"},
+            cwd=self.job,
+            start_new_session=True,
+        )
+        self._let_stop()
 
     def _wait_until_healthy(self, deployment: Mapping[str, Any], log: Path) -> None:
         url = f"http://127.0.0.1:{deployment['port']}{deployment['health_path']}"
@@ -162,22 +176,15 @@ class _Runner:
         )
 
     def _check_server(self, log: Path) -> None:
-        if self.server is not None and self.server.poll() is not None:
-            raise EvaldockError(f"the deployment ended with exit code {self.server.returncode}{_tail(log)}")
+        server = self.running.get("server")
+        if server is not None and server.poll() is not None:
+            raise EvaldockError(f"the deployment ended with exit code {server.returncode}{_tail(log)}")
 
     def _run_script(self, environment: dict[str, str]) -> int:
-        self.script = subprocess.Popen(
-            ["/bin/sh", str(self.job / files.SCRIPT)],
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL,
-            env={**environment, processes.MARK: f"{self.mark}/script"},
-            cwd=self.job,
-            start_new_session=True,
-        )
+        self._start("script", ["/bin/sh", str(self.job / files.SCRIPT)], environment, subprocess.DEVNULL)
         while True:
             try:
-                return self.script.wait(timeout=0.5)
+                return self.running["script"].wait(timeout=0.5)
             except subprocess.TimeoutExpired:
                 self._check_server(self.job / files.DEPLOYMENT_LOG)
 

@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import signal
 import tempfile
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from launched import RESULTS, Place, changed, exit_of, python, supervise, until, wait_for
 from launcher.backends import process_runner, processes
 from launcher.jobs import Deployment, JobHandle, State
+from launcher.runs import run_directory as files
 from launcher.runs.database import Database
 from launcher.runs.supervisor import tick
 from services.engine import Engine, start_engine
@@ -144,6 +147,37 @@ def test_a_runner_that_cannot_start_says_why(
     assert row.state is State.PLANNED
     assert "the job's runner did not start" in str(row.reason)
     assert "IsADirectoryError" in (folder / "runner.log").read_text()
+
+
+# A runner that is asked to stop while it starts its first process, which hasn't got its environment yet.
+ASKED_EARLY = """
+import os, signal, subprocess
+from launcher.backends import process_runner
+
+class Early(subprocess.Popen):
+    def __init__(self, *command, env, **given):
+        super().__init__(*command, env={}, **given)
+        print(self.pid, flush=True)
+        os.kill(os.getpid(), signal.SIGTERM)
+
+subprocess.Popen = Early
+process_runner.main()
+"""
+SERVER = {"type": "generic", "command": ["sleep", "60"], "port": 1, "env": {}, "deadline": 60, "health_path": "/"}
+
+
+@pytest.mark.parametrize("deployment", [None, SERVER], ids=["script", "server"])
+def test_what_is_just_being_started_is_stopped_too(deployment: dict[str, Any] | None, tmp_path: Path) -> None:
+    plan = {"key": "k", "attempt": 1, "kind": "task", "packages": [], "code": None, "root": ".", "runtime": []}
+    (tmp_path / process_runner.PLAN).write_text(json.dumps({**plan, "deployment": deployment}))
+    (tmp_path / files.JOB_LOG).parent.mkdir()
+    (tmp_path / files.SCRIPT).write_text("sleep 60\n")
+    runner = python(ASKED_EARLY, str(tmp_path))
+    out, err = runner.communicate(timeout=60)
+    assert err == ""
+    assert processes.start_time(int(out)) is None
+    ended = json.loads((tmp_path / "exit.json").read_text())
+    assert (ended["exit_code"], ended["reason"]) == (143, "stopped on request")
 
 
 INSTALL = """
