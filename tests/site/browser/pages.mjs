@@ -32,6 +32,14 @@ const verbs = {
   reload: (page) => page.reload(),
   // Typing settles: the count is announced, the address follows.
   wait: (page) => page.waitForTimeout(600),
+  told: (page) => page.locator("[data-ed=said]:not(:empty)").waitFor({ state: "attached" }),
+  // From here on the page's own time stands still but for what is let pass.
+  hold: async (page) => {
+    await page.clock.install();
+    await page.clock.pauseAt(Date.now() + 1000);
+  },
+  pass: (page, milliseconds) => page.clock.runFor(milliseconds),
+  arrive: (page) => page.waitForURL((url) => !url.pathname.includes("browse")),
 };
 
 function boxOf(page, facet, value) {

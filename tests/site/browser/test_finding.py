@@ -28,7 +28,7 @@ FACETS: dict[str, Callable[[Pair], Sequence[str]]] = {
 def find(catalog_site: BuiltSite, read: Reader) -> Find:
     """What the reader sees at each "look", after the steps before it."""
 
-    def follow(*steps: Sequence[str], at: str = "", **options: Any) -> list[Look]:
+    def follow(*steps: Sequence[str | int], at: str = "", **options: Any) -> list[Look]:
         seen: list[Look] = read(
             "browse", {"url": catalog_site.url("browse", at), "steps": steps}, **options
         ).value
@@ -169,8 +169,12 @@ def test_a_name_that_nothing_has_leads_to_its_subject(find: Find) -> None:
 
 
 def test_what_was_found_is_told_once_typing_rests(find: Find) -> None:
-    [early, late] = find(["wait"], ["type", "math"], ["look"], ["wait"], ["look"])
-    assert early["said"] == "130 tasks"
+    first, early, late = find(
+        *(["told"], ["look"], ["hold"]),
+        *(["type", "math"], ["pass", 399], ["look"]),
+        *(["pass", 1], ["look"]),
+    )
+    assert first["said"] == early["said"] == "130 tasks" != early["summary"]
     assert late["said"] == late["summary"] != "130 tasks"
 
 
@@ -289,7 +293,7 @@ def test_the_keyboard_is_enough(catalog_site: BuiltSite, find: Find) -> None:
         *(["keys", "End"], ["look"], ["keys", "Home", "ArrowUp"], ["look"]),
         *(["keys", "Enter"], ["look"], ["keys", "Escape"], ["look"]),
         *(["keys", "Tab", " "], ["look"]),
-        *(["keys", "Shift+Tab", "Enter", "ArrowDown", "Enter"], ["wait"], ["look"]),
+        *(["keys", "Shift+Tab", "Enter", "ArrowDown", "Enter"], ["arrive"], ["look"]),
     )
     in_query, first, second, last, up, entered, escaped, ticked, opened = seen
     hits = [hit["name"] for hit in first["hits"]]
