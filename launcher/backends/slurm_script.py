@@ -16,6 +16,7 @@ from launcher.backends.slurm_names import LARGEST, array_name, indexes, named
 from launcher.configuration.slurm import clock
 from launcher.jobs import JobPlan, RunPlan
 from launcher.node.node_script import NODE_SCRIPT, node_files
+from launcher.node.text import about
 from launcher.runs import run_directory as files
 
 if TYPE_CHECKING:
@@ -91,14 +92,14 @@ def submission(run: RunPlan, jobs: Sequence[JobPlan], attempt: int, at_once: int
     walltime, most = settings.get("walltime"), settings.get("max_walltime")
     nodes, flags = _asked(run, job)
     if array:
-        about = f"{run.run_id}, attempt {attempt}: {len(jobs)} jobs, each by its index"
+        comment = f"{run.run_id}, attempt {attempt}: {len(jobs)} jobs, each by its index"
     else:
-        about = f"{job.key}, attempt {attempt}: {_line(job.task)} for {_line(job.endpoint.model_id)}"
+        comment = f"{job.key}, attempt {attempt}: {about(job)}"
     return _template().render(
         name=array or named(job.key, attempt).name,
         array=indexes(jobs, at_once) if array else "",
         folder=f"{OWN}/{array}." if array else "",
-        about=about,
+        about=comment,
         attempt=attempt,
         nodes=nodes,
         flags=flags,
@@ -168,10 +169,6 @@ def _flags(settings: Mapping[str, Any], gpus: int | None) -> tuple[str, ...]:
 
 def _setting(run: RunPlan, name: str) -> Any:
     return run.settings.get(name, _DEFAULTS[name])
-
-
-def _line(text: str) -> str:
-    return " ".join(text.split())[:200]
 
 
 @cache

@@ -32,7 +32,6 @@ def kill(*, runs: tuple[str, ...], no_wait: bool, give_up: bool) -> int:
     """
     from launcher.commands.views import Watch, waiting  # noqa: PLC0415
     from launcher.runs import supervisor  # noqa: PLC0415
-    from launcher.runs.supervisor import request_stop, tick  # noqa: PLC0415
     from launcher.runs.watching import until_finished  # noqa: PLC0415
 
     with database() as opened:
@@ -45,9 +44,9 @@ def kill(*, runs: tuple[str, ...], no_wait: bool, give_up: bool) -> int:
                     note("what may still run there goes on running: nobody was asked to stop it")
             return 0
         for run_id in chosen:
-            request_stop(opened, run_id)
+            supervisor.request_stop(opened, run_id)
             with waiting(f"asking the jobs of {run_id} to stop …"):
-                tick(opened, run_id, os.environ)
+                supervisor.tick(opened, run_id, os.environ)
         for run_id in chosen:
             if no_wait:
                 out(f"{run_id}: asked to stop")

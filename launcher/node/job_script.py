@@ -17,6 +17,7 @@ from types import MappingProxyType
 from typing import Any
 
 from launcher.jobs import Deployment, JobPlan
+from launcher.node.text import about
 from launcher.runs import run_directory as files
 
 # Telemetry of the container contract's own runner: nothing leaves the machine unless the user asks for it.
@@ -26,7 +27,7 @@ GRACE = 8
 
 _TEMPLATE = """\
 #!/bin/sh
-# {key}: {task}{model}
+# {key}: {about}
 set -u
 cd "${{0%/*}}" || exit 70
 now() {{ date -u +%Y-%m-%dT%H:%M:%SZ 2>/dev/null; }}
@@ -201,8 +202,7 @@ def job_script(
         )
     return _TEMPLATE.format(
         key=job.key,
-        task=_comment(job.task),
-        model=f" for {_comment(job.endpoint.model_id)}" if job.endpoint.model_id else "",
+        about=about(job),
         artifacts=files.ARTIFACTS,
         log=files.JOB_LOG,
         secrets=files.SECRETS,
@@ -248,8 +248,3 @@ def _environment(job: JobPlan) -> str:
             lines.append(f'[ -n "${{{secret.source}+set}}" ] || fail "{missing}"\n')
             lines.append(f'export {secret.name}="${secret.source}"\n')
     return "".join(lines)
-
-
-def _comment(text: str) -> str:
-    """One line, whatever the name holds."""
-    return " ".join(text.split())[:200]

@@ -30,6 +30,12 @@ def quoted(words: Sequence[str]) -> str:
     return " ".join(shlex.quote(word) for word in words)
 
 
+def about(job: JobPlan) -> str:
+    """Task and model for a comment: one line, whatever their names hold."""
+    shown = [" ".join(name.split())[:200] for name in (job.task, job.endpoint.model_id)]
+    return " for ".join(name for name in shown if name)
+
+
 def code_folder(root: str, job: JobPlan) -> str:
     """Where shipped code lies on the other side, shared by all runs below `root`."""
     return f"{root.rstrip('/')}/.evaldock/code/{job.code}"

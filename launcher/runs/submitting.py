@@ -166,18 +166,18 @@ class Submitter:
     def _not_accepted(self, group: Iterable[_Prepared], error: EvaldockError | OSError) -> None:
         for row in (each.row for each in group):
             if not isinstance(error, Unreachable | InvalidInput):
-                reason = self._redacted(f"not submitted: {error}")
+                reason = self.redacted(f"not submitted: {error}")
                 status = JobStatus(state=State.FAILED, reason=reason, seen=time.time())
                 self.database.note([(row.key, status)])
                 continue
             waiting = isinstance(error, served_models.Waiting)
             self.database.postpone(
                 row.key,
-                reason=self._redacted(str(error)),
+                reason=self.redacted(str(error)),
                 not_before=0 if waiting else time.time() + first_pause(self.environ),
             )
             if isinstance(error, NotSent) and row.submitting is None:
                 self.database.not_submitted(row.key)
 
-    def _redacted(self, text: str) -> str:
+    def redacted(self, text: str) -> str:
         return redact(text, values_of(self.plan, self.environ))

@@ -26,7 +26,6 @@ from launcher.runs import judging
 from launcher.runs import run_directory as files
 from launcher.runs.database import Database, JobRow
 from launcher.runs.submitting import LONGEST_PAUSE, Ready, Submitter, first_pause, handle_of
-from launcher.secrets import redact, values_of
 
 STOP_AGAIN = 15.0
 # How many times as long as the last time took nothing is written while jobs are handed over: the handle holds
@@ -58,21 +57,23 @@ def give_up(database: Database, run_id: str) -> list[str]:
     """Writes off what has not ended or could not be collected, without asking anybody; their keys. What may
     still run goes on running: for backends that are gone for good. Raises Refused while another process has
     its round."""
-    database.cancel(run_id)
-    plan = database.plan(run_id)
     with _round(database, run_id) as mine:
         if not mine:
             raise Refused(f"another command is asking about {run_id}", hint="end it, then try again")
-        rows = [row for row in database.jobs(run_id) if row.collected is None]
-        for row in rows:
-            state, reason = row.state, row.reason
-            if not state.terminal:
-                planned = state is State.PLANNED and row.submitting is None
-                state = State.CANCELLED if planned else State.LOST
-                reason = "stopped on request" if planned else "given up; nobody knows whether it still runs"
-                database.note([(row.key, JobStatus(state=state, reason=reason, seen=time.time()))])
-            database.collected(row.key, state, reason)
-        run_handle.write(database, plan)
+        with database.transaction():
+            database.cancel(run_id)
+            rows = [row for row in database.jobs(run_id) if row.collected is None]
+            for row in rows:
+                state, reason = row.state, row.reason
+                if not state.terminal:
+                    planned = state is State.PLANNED and row.submitting is None
+                    state = State.CANCELLED if planned else State.LOST
+                    reason = (
+                        "stopped on request" if planned else "given up; nobody knows whether it still runs"
+                    )
+                    database.note([(row.key, JobStatus(state=state, reason=reason, seen=time.time()))])
+                database.collected(row.key, state, reason)
+        run_handle.write(database, database.plan(run_id))
     return [row.key for row in rows]
 
 
@@ -303,11 +304,8 @@ class _Round:
         now = time.monotonic()
         self.write_after = now + WRITING * (now - began)
 
-    def _redacted(self, text: str) -> str:
-        return redact(text, values_of(self.plan, self.environ))
-
     def _say(self, folder: Path, text: str) -> None:
-        files.add_line(folder / "supervisor.log", f"{files.timestamp()} {self._redacted(text)}")
+        files.add_line(folder / "supervisor.log", f"{files.timestamp()} {self.submitter.redacted(text)}")
 
 
 @contextmanager

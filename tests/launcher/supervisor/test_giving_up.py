@@ -65,6 +65,7 @@ def test_not_while_another_command_is_asking(gone: RunPlan, database: Database) 
     with pytest.raises(Refused, match="another command is asking about"):
         give_up(database, gone.run_id)
     assert database.jobs(gone.run_id) == before
+    assert database.run(gone.run_id).cancelled is None
     os.close(file)
     give_up(database, gone.run_id)
     assert finished(database.jobs(gone.run_id))
