@@ -34,7 +34,7 @@ def plan(run: RunPlan, job: JobPlan) -> Mapping[str, Any]:
         "server": arguments.server(run, job, job.deployment, attempt=1) if job.deployment else None,
         "secrets": [secret.name for secret in job.secrets],
         "server_secrets": [secret.name for secret in job.deployment.secrets] if job.deployment else [],
-        "script": _script(run, job, attempt=1),
+        "scripts": {files.SCRIPT: _script(run, job, attempt=1)},
     }
 
 

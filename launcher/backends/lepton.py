@@ -53,7 +53,7 @@ def plan(run: RunPlan, job: JobPlan) -> Mapping[str, Any]:
         "job": lepton_job.specification(run, job, attempt=1),
         "code": job.code,
         "secrets": [secret.source for secret in job.secrets],
-        "script": lepton_job.script(run, job, attempt=1),
+        "scripts": {"lepton.sh": lepton_job.script(run, job, attempt=1)},
     }
 
 

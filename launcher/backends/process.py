@@ -34,7 +34,7 @@ def plan(run: RunPlan, job: JobPlan) -> Mapping[str, Any]:
         "code": job.code,
         "secrets": [secret.name for secret in job.secrets],
         "deployment": dataclasses.asdict(job.deployment) if job.deployment else None,
-        "script": _script(run, job, attempt=1),
+        "scripts": {files.SCRIPT: _script(run, job, attempt=1)},
     }
 
 

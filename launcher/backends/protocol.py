@@ -38,7 +38,8 @@ class NoRoom(NotSent):
 
 class Backend(Protocol):
     def plan(self, run: RunPlan, job: JobPlan) -> Mapping[str, Any]:
-        """Exactly what `submit` would send, as plain data with secrets by name. Pure: no network, no disk."""
+        """Exactly what `submit` would send, as plain data with secrets by name; under `scripts` what the
+        job runs, as texts by their names. Pure: no network, no disk."""
 
     def submit(self, run: RunPlan, job: JobPlan, attempt: int, secrets: Mapping[str, str]) -> JobHandle:
         """Starts the job, or adopts it where its key already stands (same key and attempt: same handle).

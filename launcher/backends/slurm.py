@@ -53,7 +53,7 @@ def plan(run: RunPlan, job: JobPlan) -> Mapping[str, Any]:
         "array": indexes(together, run.parallel) if len(together) > 1 else None,
         "secrets": [secret.name for secret in job.secrets],
         "files": {name: f"{mode:04o}" for name, (_, mode) in made.items()},
-        "script": "\n".join(f"# ==> {name} <==\n{made[name][0].decode()}" for name in shown),
+        "scripts": {name: made[name][0].decode() for name in shown},
     }
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import textwrap
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,16 +10,13 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from catalog.console import catalog_option, json_option, note, out, print_json, safe, warn
+from catalog.console import catalog_option, json_option, note, out, print_json, warn
 from catalog.errors import Unreachable, UsageError
 from launcher.jobs import RunPlan, State
 
 if TYPE_CHECKING:
     from launcher.plans.planning import Planned
     from launcher.runs.database import JobRow
-
-# Characters of one word that are worth showing.
-_LONGEST = 1000
 
 
 @click.command()
@@ -101,7 +97,9 @@ def run(
     for line in planned.warnings:
         warn(line)
     if dry_run:
-        _print_plan(planned, as_json)
+        from launcher.commands.dry_run import print_plan  # noqa: PLC0415
+
+        print_plan(planned, as_json)
         return 0
     from launcher import preflight  # noqa: PLC0415
     from launcher.code.packaging import keep  # noqa: PLC0415 # hashing and tar, not for --help
@@ -171,44 +169,6 @@ def _run_pipe(asked: Asked, elsewhere: bool) -> int:
 def _is_override(word: str) -> bool:
     """A file whose name holds a `=` is still a file."""
     return "=" in word and not (word.endswith((".py", ".toml")) and "/" in word.partition("=")[0])
-
-
-def _shortened(value: Any) -> Any:
-    """Packed text is nothing to read, and what is in it stands below; `--json` has it whole."""
-    if isinstance(value, str) and len(value) > _LONGEST and not any(map(str.isspace, value)):
-        return f"{value[:20]}… ({len(value)} characters, whole with --json)"
-    if isinstance(value, Mapping):
-        return {key: _shortened(part) for key, part in value.items()}
-    return [_shortened(part) for part in value] if isinstance(value, list) else value
-
-
-def _print_plan(planned: Planned, as_json: bool) -> None:
-    from launcher.backends.protocol import load  # noqa: PLC0415
-    from launcher.code.packaging import as_data, summary  # noqa: PLC0415
-    from launcher.plans.plan_files import config_text, plan_to_data  # noqa: PLC0415
-
-    plan, configuration = planned.plan, dict(planned.config)
-    backend = load(plan.backend)
-    sent = [dict(backend.plan(plan, job)) for job in plan.jobs]
-    if as_json:
-        code = [as_data(tree) for tree in planned.code]
-        whole = {"plan": plan_to_data(plan), "configuration": configuration, "code": code}
-        print_json({**whole, "submissions": sent})
-        return
-    import yaml  # noqa: PLC0415
-
-    if configuration and any(job.kind != "recipe" for job in plan.jobs):
-        out(f"# compiled configuration\n{safe(config_text(configuration))}")
-    for tree in planned.code:
-        out(safe(textwrap.indent(summary(tree), "# ")))
-    for job, submission in zip(plan.jobs, sent, strict=True):
-        script = submission.pop("script", "")
-        own = {"configuration": dict(job.config)} if job.kind == "recipe" else {}
-        model = f" for {job.endpoint.model_id}" if job.endpoint.model_id else ""
-        out(safe(f"# {job.key}: {job.task}{model}, on {plan.backend}"))
-        shown = _shortened({**own, **submission})
-        out(yaml.safe_dump(shown, sort_keys=False, allow_unicode=True).rstrip())
-        out(f"\n{safe(script)}")
 
 
 def _start(plan: RunPlan, *, detach: bool, hold: bool, as_json: bool) -> int:

@@ -222,7 +222,7 @@ def test_nothing_of_this_machine_is_in_what_is_sent(tell: Path, project: Path) -
     )
     assert ran.code == 0, ran.err
     (job,) = ran.json["plan"]["jobs"]
-    assert str(project) not in json.dumps({**job, "config": ran.json["submissions"][0]["script"]})
+    assert str(project) not in json.dumps({**job, "config": ran.json["submissions"][0]["scripts"]})
     assert not (project / "evaldock-runs").exists()
 
 

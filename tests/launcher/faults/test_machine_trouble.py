@@ -163,12 +163,27 @@ class Early(subprocess.Popen):
 subprocess.Popen = Early
 process_runner.main()
 """
-SERVER = {"type": "generic", "command": ["sleep", "60"], "port": 1, "env": {}, "deadline": 60, "health_path": "/"}
+SERVER = {
+    "type": "generic",
+    "command": ["sleep", "60"],
+    "port": 1,
+    "env": {},
+    "deadline": 60,
+    "health_path": "/",
+}
 
 
 @pytest.mark.parametrize("deployment", [None, SERVER], ids=["script", "server"])
 def test_what_is_just_being_started_is_stopped_too(deployment: dict[str, Any] | None, tmp_path: Path) -> None:
-    plan = {"key": "k", "attempt": 1, "kind": "task", "packages": [], "code": None, "root": ".", "runtime": []}
+    plan = {
+        "key": "k",
+        "attempt": 1,
+        "kind": "task",
+        "packages": [],
+        "code": None,
+        "root": ".",
+        "runtime": [],
+    }
     (tmp_path / process_runner.PLAN).write_text(json.dumps({**plan, "deployment": deployment}))
     (tmp_path / files.JOB_LOG).parent.mkdir()
     (tmp_path / files.SCRIPT).write_text("sleep 60\n")

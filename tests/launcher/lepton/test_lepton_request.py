@@ -95,9 +95,10 @@ def test_what_is_sent_says_it_all_and_names_nothing_of_this_machine(tmp_path: Pa
     assert str(tmp_path) not in json.dumps(made)
     command = made["job"]["spec"]["container"].pop("command")
     assert command[:2] == ["/bin/sh", "-c"]
-    assert base64.b64decode(command[4]).decode() == made["script"]
-    assert str(tmp_path) not in made["script"]
-    assert "--output-dir /evals/runs/0123456789abcdef/jobs/000-quickcheck.chat-m/artifacts" in made["script"]
+    script = made["scripts"]["lepton.sh"]
+    assert base64.b64decode(command[4]).decode() == script
+    assert str(tmp_path) not in script
+    assert "--output-dir /evals/runs/0123456789abcdef/jobs/000-quickcheck.chat-m/artifacts" in script
     assert sorted(made["secrets"]) == list(SECRETS)
     assert made["job"] == SENT
 

@@ -71,8 +71,9 @@ def test_a_dry_run_shows_an_array_once(on_slurm: Place, tmp_path: Path) -> None:
     name = f"../../.slurm/evaldock-{run.run_id}-1.sub"
     assert [plan["array"] for plan in plans] == ["0-1", "0-1", None]
     assert [name in plan["files"] for plan in plans] == [True, True, False]
-    assert ["#SBATCH --array=0-1\n" in plan["script"] for plan in plans] == [True, False, False]
-    assert "# ==> slurm.sub <==\n" in plans[2]["script"]
+    shown = [[name for name, text in plan["scripts"].items() if "#SBATCH" in text] for plan in plans]
+    assert shown == [[name], [], ["slurm.sub"]]
+    assert "#SBATCH --array=0-1\n" in plans[0]["scripts"][name]
 
 
 def test_no_more_tasks_run_at_once_than_the_run_allows(

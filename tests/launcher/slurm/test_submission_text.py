@@ -89,7 +89,7 @@ def test_settings_reach_the_job_too() -> None:
     assert [(mount.source, mount.target, mount.read_only) for mount in job.mounts] == [
         ("/shared/data", "/data", True)
     ]
-    text = plan_of(run, job)["script"]
+    text = plan_of(run, job)["scripts"]["node.sh"]
     assert "--container-image=/shared/results/.evaldock/images/" in text
     assert "/shared/data:/data:ro" in text
 
