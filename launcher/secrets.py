@@ -60,14 +60,20 @@ class Environment:
 
 
 def resolve(names: Iterable[SecretName], environ: Mapping[str, str]) -> dict[str, str]:
-    """Values of the `host` secrets, at the moment of submitting. Raises InvalidInput naming those unset."""
+    """Values of the `host` secrets by their sources, at the moment of submitting: a job and the server beside
+    it may call two of them by one name. Raises InvalidInput naming those unset."""
     wanted = [secret for secret in names if secret.where == "host"]
     missing = sorted({secret.source for secret in wanted if secret.source not in environ})
     if missing:
         raise InvalidInput(
             "variables that the run needs are not set:", missing, hint="export them and try again"
         )
-    return {secret.name: environ[secret.source] for secret in wanted}
+    return {secret.source: environ[secret.source] for secret in wanted}
+
+
+def named(secrets: Iterable[SecretName], values: Mapping[str, str]) -> dict[str, str]:
+    """Of `values`, as `resolve` gives them, those of these `secrets` by their names."""
+    return {s.name: values[s.source] for s in secrets if s.where == "host" and s.source in values}
 
 
 def values_of(plan: RunPlan, environ: Mapping[str, str]) -> list[str]:

@@ -21,6 +21,7 @@ from launcher.code import packaging
 from launcher.jobs import RESULTS, JobHandle, JobPlan, JobStatus, LogChunk, RunPlan, State
 from launcher.node.job_script import GRACE, job_script, run_config
 from launcher.runs import run_directory as files
+from launcher.secrets import named
 
 SERVER_GRACE = 2  # seconds; a model server has nothing to save
 SUBMITTED = "docker.json"
@@ -56,7 +57,7 @@ def submit(run: RunPlan, job: JobPlan, attempt: int, secrets: Mapping[str, str])
             except BaseException as error:
                 if isinstance(error, NotFound | Refused | OSError):
                     docker_engine.remove(client, job.key, attempt)
-                _forget_secrets(folder)
+                files.forget_secrets(folder)
                 raise
             native = str(found.id)
     return JobHandle(key=job.key, backend="docker", native_id=native, directory=str(folder), attempt=attempt)
@@ -108,7 +109,7 @@ def collect(handle: JobHandle, destination: Path) -> Path:
                 log = found["server"].logs(tail=10_000)
                 files.write_bytes(Path(handle.directory) / files.DEPLOYMENT_LOG, log)
         docker_engine.remove(client, handle.key, handle.attempt)
-    _forget_secrets(Path(handle.directory))
+    files.forget_secrets(Path(handle.directory))
     (Path(handle.directory) / STOPPING).unlink(missing_ok=True)
     files.bring(Path(handle.directory), destination)
     return destination
@@ -131,7 +132,7 @@ def _stage(run: RunPlan, job: JobPlan, folder: Path, attempt: int, secrets: Mapp
     (folder / STOPPING).unlink(missing_ok=True)
     files.write_bytes(folder / files.SCRIPT, _script(run, job, attempt).encode())
     files.write_bytes(folder / files.RUN_CONFIG, run_config(job))
-    files.write_secrets(folder, {s.name: secrets[s.name] for s in job.secrets if s.name in secrets})
+    files.write_secrets(folder, named(job.secrets, secrets))
     if job.user and os.geteuid() == 0:
         _give_to(folder, job.user)
 
@@ -155,18 +156,12 @@ def _ended_before(folder: Path, attempt: int) -> str | None:
 def _serve(client: Any, run: RunPlan, job: JobPlan, attempt: int, secrets: Mapping[str, str]) -> None:
     assert job.deployment is not None  # noqa: S101 # its caller asked
     given = arguments.server(run, job, job.deployment, attempt)
-    wanted = {s.name: secrets[s.name] for s in job.deployment.secrets if s.name in secrets}
+    wanted = named(job.deployment.secrets, secrets)
     if wanted:
-        folder = Path(run.directory) / job.directory / arguments.SERVER_FOLDER
-        folder.mkdir(exist_ok=True)
+        folder = Path(run.directory) / job.directory / files.SERVER
         files.write_secrets(folder, wanted)
         image = docker_engine.pulled(client, given["image"], given.get("platform")).attrs["Config"]
         given = arguments.with_secrets(
             given, folder, list(image.get("Entrypoint") or ()), list(image.get("Cmd") or ())
         )
     docker_engine.started(client, docker_engine.created(client, given))
-
-
-def _forget_secrets(folder: Path) -> None:
-    for each in (folder, folder / arguments.SERVER_FOLDER):
-        (each / files.SECRETS).unlink(missing_ok=True)

@@ -21,6 +21,7 @@ from launcher.code import packaging
 from launcher.jobs import JobHandle, JobPlan, JobStatus, LogChunk, RunPlan, State
 from launcher.node.job_script import job_script, run_config
 from launcher.runs import run_directory as files
+from launcher.secrets import named
 
 START_TIMEOUT = 60.0
 
@@ -47,7 +48,7 @@ def submit(run: RunPlan, job: JobPlan, attempt: int, secrets: Mapping[str, str])
             try:
                 state = _start(folder, attempt, lock)
             except BaseException:
-                (folder / files.SECRETS).unlink(missing_ok=True)
+                files.forget_secrets(folder)
                 raise
     return JobHandle(
         key=job.key,
@@ -82,7 +83,7 @@ def collect(handle: JobHandle, destination: Path) -> Path:
     native = _native_of(handle)
     if native and _here(native) and not _alive(native):
         processes.kill(f"{handle.key}/{handle.attempt}/")
-        (Path(handle.directory) / files.SECRETS).unlink(missing_ok=True)
+        files.forget_secrets(Path(handle.directory))
     files.bring(Path(handle.directory), destination)
     return destination
 
@@ -100,7 +101,9 @@ def _stage(run: RunPlan, job: JobPlan, folder: Path, attempt: int, secrets: Mapp
     files.begin_attempt(folder, job, attempt)
     files.write_bytes(folder / files.SCRIPT, _script(run, job, attempt).encode())
     files.write_bytes(folder / files.RUN_CONFIG, run_config(job))
-    files.write_secrets(folder, secrets)
+    files.write_secrets(folder, named(job.secrets, secrets))
+    if job.deployment:
+        files.write_secrets(folder / files.SERVER, named(job.deployment.secrets, secrets))
     runner_plan = {
         "key": job.key,
         "attempt": attempt,

@@ -19,7 +19,7 @@ import sys
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import FrameType
 from typing import Any
@@ -87,7 +87,7 @@ class _Runner:
             code, reason = 143, "stopped on request"
         for name, grace in (("script", GRACE + 2), ("server", GRACE)):
             processes.end(f"{self.mark}/{name}", self.running.get(name), grace=grace)
-        (self.job / files.SECRETS).unlink(missing_ok=True)
+        files.forget_secrets(self.job)
         self._leave_exit(code, reason)
 
     def _work(self) -> tuple[int, str | None]:
@@ -129,7 +129,6 @@ class _Runner:
             # one would fail.
             "ADAPTER_PORT": str(_free_port()),
             **({"EVALDOCK_CODE": self.plan["code"]} if self.plan["code"] else {}),
-            **{name: os.environ[name] for name in self.plan["runtime"] if name in os.environ},
         }
 
     def _serve(self, environment: dict[str, str]) -> None:
@@ -137,12 +136,12 @@ class _Runner:
         if deployment is None:
             return
         command = [word.replace("{port}", str(deployment["port"])) for word in deployment["command"]]
-        secrets = self.job / files.SECRETS
-        prefix = f"[ -f {shlex.quote(str(secrets))} ] && . {shlex.quote(str(secrets))}; "
+        secrets = shlex.quote(str(self.job / files.SERVER / files.SECRETS))
+        prefix = f"[ ! -f {secrets} ] || {{ . {secrets}; rm -f {secrets}; }}; "
         log = self.job / files.DEPLOYMENT_LOG
         self._log(f"starting the {deployment['type']} deployment")
         with log.open("ab") as output:
-            given = {**environment, **deployment["env"]}
+            given = {**environment, **deployment["env"], **_of_this_machine(deployment["secrets"])}
             shell = ["/bin/sh", "-c", f"{prefix}exec {shlex.join(command)}"]
             self._start("server", shell, given, output.fileno())
         self._wait_until_healthy(deployment, log)
@@ -181,7 +180,10 @@ class _Runner:
             raise EvaldockError(f"the deployment ended with exit code {server.returncode}{_tail(log)}")
 
     def _run_script(self, environment: dict[str, str]) -> int:
-        self._start("script", ["/bin/sh", str(self.job / files.SCRIPT)], environment, subprocess.DEVNULL)
+        # The script names those of the machine that are missing.
+        given = {name: os.environ[name] for name in self.plan["runtime"] if name in os.environ}
+        command = ["/bin/sh", str(self.job / files.SCRIPT)]
+        self._start("script", command, {**environment, **given}, subprocess.DEVNULL)
         while True:
             try:
                 return self.running["script"].wait(timeout=0.5)
@@ -201,6 +203,14 @@ class _Runner:
     def _log(self, line: str) -> None:
         with contextlib.suppress(OSError), (self.job / files.JOB_LOG).open("a") as file:
             file.write(f"evaldock: {line}\n")
+
+
+def _of_this_machine(secrets: Sequence[Mapping[str, str]]) -> dict[str, str]:
+    wanted = [secret for secret in secrets if secret["where"] == "runtime"]
+    for secret in wanted:
+        if secret["source"] not in os.environ:
+            raise EvaldockError(f"the variable {secret['source']} is not set on this machine")
+    return {secret["name"]: os.environ[secret["source"]] for secret in wanted}
 
 
 def _free_port() -> int:

@@ -43,6 +43,7 @@ class Backend(Protocol):
 
     def submit(self, run: RunPlan, job: JobPlan, attempt: int, secrets: Mapping[str, str]) -> JobHandle:
         """Starts the job, or adopts it where its key already stands (same key and attempt: same handle).
+        `secrets` are values by the variable that they are from.
 
         Raises Unreachable where a later try may do better (NotSent where nobody has heard of this one), and
         other errors where none will.

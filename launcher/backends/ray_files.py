@@ -12,7 +12,6 @@ from pathlib import Path, PurePosixPath
 
 from catalog.errors import NotFound, Refused
 from launcher.backends import ray_request
-from launcher.backends.docker_arguments import SERVER_FOLDER
 from launcher.backends.ray_api import MAX_UPLOAD, Cluster
 from launcher.backends.ray_entry import ALIVE, GONE, STOP
 from launcher.backends.ray_request import Sent
@@ -23,7 +22,7 @@ from launcher.runs import run_directory as files
 
 # The earliest time that a zip file can hold: the same files make the same package.
 _LONG_AGO = (1980, 1, 1, 0, 0, 0)
-_SKIPPED = ("home", files.SECRETS, SERVER_FOLDER, files.SUBMITTING, ALIVE, STOP, GONE)
+_SKIPPED = ("home", files.SECRETS, files.SERVER, files.SUBMITTING, ALIVE, STOP, GONE)
 
 
 def is_shared(handle: JobHandle) -> bool:
@@ -37,8 +36,7 @@ def here(handle: JobHandle) -> Path:
 
 def forget_secrets(handle: JobHandle) -> None:
     if is_shared(handle):
-        for folder in (here(handle), here(handle) / SERVER_FOLDER):
-            (folder / files.SECRETS).unlink(missing_ok=True)
+        files.forget_secrets(here(handle))
 
 
 def ask_to_stop(handle: JobHandle) -> None:

@@ -9,11 +9,13 @@ from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
 from typing import Any
 
+from catalog.errors import Refused
 from launcher.backends import ray_entry
 from launcher.backends.ray_entry import ENTRY, INPUT_PART, JOB_PART, OWN_PART, STOP_WAIT
 from launcher.jobs import JobPlan, RunPlan, SecretName
 from launcher.node.node_script import node_files
 from launcher.node.text import code_folder
+from launcher.secrets import named
 
 _UNSAFE = re.compile(r"[^A-Za-z0-9_-]+")
 _NOT_IN_LABELS = re.compile(r"[^a-z0-9]+")
@@ -67,7 +69,7 @@ def build(
             root=root(run),
         )
     )
-    environment = _environment(job, secrets if forwarded else {})
+    environment = _environment(job, _forwarded(job, secrets) if forwarded else {})
     runtime_env: dict[str, Any] = {"env_vars": environment}
     if settings.get("working_dir"):
         runtime_env["working_dir"] = settings["working_dir"]
@@ -166,6 +168,20 @@ def _from_the_environment(job: JobPlan) -> JobPlan:
 
     server = job.deployment and replace(job.deployment, secrets=there(job.deployment.secrets))
     return replace(job, secrets=there(job.secrets), deployment=server)
+
+
+def _forwarded(job: JobPlan, values: Mapping[str, str]) -> dict[str, str]:
+    """Raises Refused where the job and the server beside it mean two things by one name."""
+    own = {secret.name: secret for secret in job.secrets}
+    server = {secret.name: secret for secret in job.deployment.secrets} if job.deployment else {}
+    both = sorted(name for name in own.keys() & server.keys() if own[name] != server[name])
+    if both:
+        raise Refused(
+            f"{job.task} and the deployment beside it call two secrets {', '.join(both)}, and "
+            "forward_secrets: runtime_env has one environment for both",
+            hint="give one of them another name, or set shared_dir instead of forward_secrets",
+        )
+    return named({**own, **server}.values(), values)
 
 
 def _environment(job: JobPlan, secrets: Mapping[str, str]) -> dict[str, str]:

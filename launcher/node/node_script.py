@@ -22,6 +22,7 @@ from launcher.node.job_script import GRACE, job_script, run_config
 from launcher.node.runtimes import RUNTIMES
 from launcher.node.text import code_folder, fill
 from launcher.runs import run_directory as files
+from launcher.secrets import named
 
 NODE_SCRIPT = "node.sh"
 PRIVATE = 0o600
@@ -275,8 +276,7 @@ def node_files(
     }
     served = job.deployment.secrets if job.deployment else ()
     for path, names in ((files.SECRETS, job.secrets), (f"{SERVER_FOLDER}/{files.SECRETS}", served)):
-        values = {secret.name: secrets[secret.name] for secret in names if secret.name in secrets}
-        if values:
+        if values := named(names, secrets):
             made[path] = (files.secrets_text(values).encode(), PRIVATE)
     return made
 

@@ -18,7 +18,7 @@ from catalog.errors import InvalidInput, Refused
 from launcher.backends import environments
 from launcher.jobs import JobPlan
 from launcher.recipes.pipelines import Pipeline, Step
-from launcher.secrets import resolve
+from launcher.secrets import named, resolve
 
 # How long a step may take to end once it was asked to, in seconds.
 PATIENCE = 10
@@ -97,7 +97,7 @@ def _prepared(
         **environ,
         **job.env,
         **runtime,
-        **resolve(job.secrets, environ),
+        **named(job.secrets, resolve(job.secrets, environ)),
         "PATH": f"{environment / 'bin'}:{environ.get('PATH', os.defpath)}",
         "PYTHONPATH": os.pathsep.join(
             [str(root), str(root / "src"), *filter(None, [environ.get("PYTHONPATH")])]

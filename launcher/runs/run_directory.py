@@ -31,6 +31,8 @@ SCRIPT = "run.sh"
 RUN_CONFIG = "run_config.yml"
 EXIT = "exit.json"
 SECRETS = ".secrets"
+# What a server beside the job has to itself.
+SERVER = "server"
 RESERVE = ".reserve"
 # Names the newest start of a job that its scheduler may start again while an older start still lives.
 START = ".start"
@@ -221,10 +223,17 @@ def secrets_text(values: Mapping[str, str]) -> str:
     return "".join(f"export {name}={shlex.quote(value)}\n" for name, value in sorted(values.items()))
 
 
-def write_secrets(job: Path, values: Mapping[str, str]) -> None:
-    """A file that only its owner can read, for the script to source and delete."""
+def write_secrets(folder: Path, values: Mapping[str, str]) -> None:
+    """A file that only its owner can read, for who starts there to source and delete."""
     if values:
-        write_bytes(job / SECRETS, secrets_text(values).encode(), mode=0o600)
+        folder.mkdir(parents=True, exist_ok=True)
+        write_bytes(folder / SECRETS, secrets_text(values).encode(), mode=0o600)
+
+
+def forget_secrets(job: Path) -> None:
+    """The job's own, and those of the server beside it."""
+    for folder in (job, job / SERVER):
+        (folder / SECRETS).unlink(missing_ok=True)
 
 
 def add_line(path: Path, line: str) -> None:

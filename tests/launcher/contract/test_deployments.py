@@ -198,10 +198,12 @@ def test_the_servers_secrets_reach_it_and_nothing_else(
     program = server.command[2].replace('print("the stand-in is up", flush=True)', print_length)
     secrets = (SecretName(name="KEY", source="HOST_KEY"),)
     server = replace(server, command=(*server.command[:2], program), secrets=secrets)
-    command = "touch {out}/ready; until [ -e {out}/go ]; do sleep 0.1; done; " + RESULTS
-    run = deployed(place, tmp_path, command, server)
+    command = 'printf %s "$KEY" >{out}/key; touch {out}/ready; until [ -e {out}/go ]; do sleep 0.1; done; '
+    run = deployed(place, tmp_path, command + RESULTS, server)
+    # The job's own goes by the same name.
+    run = changed(run, secrets=(SecretName(name="KEY", source="JOB_KEY"),))
     database.record(run)
-    tick(database, run.run_id, {"HOST_KEY": "much-too-secret"})
+    tick(database, run.run_id, {"HOST_KEY": "much-too-secret", "JOB_KEY": "the job's"})
     out = wait_for(there(run) / "artifacts" / "ready").parent
     assert not [*tmp_path.rglob(".secrets"), *there(run).rglob(".secrets")]
     if place.contained:
@@ -211,4 +213,5 @@ def test_the_servers_secrets_reach_it_and_nothing_else(
     (out / "go").touch()
     (row,) = supervise(database, run)
     assert (row.state, row.reason) == (State.SUCCEEDED, None)
+    assert (here(run) / "artifacts" / "key").read_text() == "the job's"
     assert "key of 15" in (here(run) / "logs" / "deployment.log").read_text()

@@ -165,6 +165,7 @@ process_runner.main()
 """
 SERVER = {
     "type": "generic",
+    "secrets": [],
     "command": ["sleep", "60"],
     "port": 1,
     "env": {},
