@@ -77,9 +77,9 @@ class _Read:
             return {}
         config, where = self.config, self.config.execution.secrets_where
         given = {**config.execution.env_vars, **config.evaluation.env_vars, **config.deployment.env_vars}
-        given |= {name: name for name in config.evaluation.required_env_vars}
-        for api in _endpoints(config):
-            given |= {api.api_key_name: api.api_key_name} if api.api_key_name else {}
+        required = list(config.evaluation.required_env_vars)
+        required += [api.api_key_name for api in _endpoints(config) if api.api_key_name]
+        given |= {name: name for name in required if given.get(name, "?").endswith("?")}
         if where != "host":
             given |= {name: name for name in self.keys.values()}
         needed = {name: value for name, value in given.items() if not value.endswith("?")}

@@ -200,7 +200,8 @@ class JobHandle:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class JobStatus:
     """`reason` in words, `native` the backend's own word for the state, `seen` in seconds since the epoch,
-    as is `started`: when the backend says that a running job began to run, where it does."""
+    as is `started`: when the backend says that a running job began to run, where it does. `native_id` is the
+    backend's own id of a job that was found without one, where it tells."""
 
     state: State
     reason: str | None = None
@@ -208,6 +209,7 @@ class JobStatus:
     native: str | None = None
     seen: float = 0.0
     started: float | None = None
+    native_id: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -58,6 +58,12 @@ class Environment:
             else:
                 self.secrets[name] = SecretName(name=name, source=source, where=kind)
 
+    def require(self, names: Iterable[str], environ: Mapping[str, str], place: str) -> None:
+        """What is given already is enough, whatever it is called where it comes from."""
+        for name in names:
+            if name not in self.literal and name not in self.secrets:
+                self.add({name: f"{self.where}:{name}"}, environ, place)
+
 
 def resolve(names: Iterable[SecretName], environ: Mapping[str, str]) -> dict[str, str]:
     """Values of the `host` secrets by their sources, at the moment of submitting: a job and the server beside

@@ -11,6 +11,7 @@ from __future__ import annotations
 import time
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -54,11 +55,12 @@ def submit(run: RunPlan, job: JobPlan, attempt: int, secrets: Mapping[str, str])
         settings=run.settings,
     )
     with files.submitting(Path(run.directory) / job.directory):
-        if cluster.job(identity) is None and not _ended_before(handle):
+        # One that ran, and that Ray has forgotten since, must not run again.
+        if cluster.job(identity) is None and ray_files.own_exit(handle) is None:
             try:
                 sent = ray_files.stage(cluster, run, job, attempt, secrets)
                 cluster.submit(sent.request)
-            except (NotFound, Refused, NotSent):
+            except (NotFound, Refused, NotSent, OSError):
                 ray_files.forget_secrets(handle)
                 raise
         ray_records.submitted(run, job, attempt, identity)
@@ -74,12 +76,13 @@ def status(handles: Sequence[JobHandle]) -> Mapping[str, JobStatus]:
             cluster = _cluster(asked[0].settings)
             found = _asked(cluster, asked)
         except (EvaldockError, OSError) as error:
-            answers |= {h.key: ray_trouble.unknown(h, url, _said(error), seen) for h in asked}
+            answers |= {h.key: _unasked(h, url, _said(error), seen) for h in asked}
             continue
         ray_trouble.over(url)
         for handle in asked:
             try:
-                answers[handle.key] = ray_states.judge(cluster, handle, found.get(_id(handle)), seen)
+                answer = ray_states.judge(cluster, handle, found.get(_id(handle)), seen)
+                answers[handle.key] = replace(answer, native_id=_id(handle))
             except (EvaldockError, OSError) as error:
                 # A node whose log can't be read, storage that hangs: that job's trouble alone.
                 answers[handle.key] = JobStatus(state=State.UNKNOWN, reason=_said(error), seen=seen)
@@ -106,6 +109,7 @@ def cancel(handle: JobHandle) -> None:
         return
     ray_files.ask_to_stop(handle)
     if job is None:
+        ray_files.forget_secrets(handle)
         return
     cluster.stop(identity)
     if job.get("status") == ray_states.PENDING:
@@ -114,7 +118,13 @@ def cancel(handle: JobHandle) -> None:
 
 def collect(handle: JobHandle, destination: Path) -> Path:
     cluster, identity = _cluster(handle.settings), _id(handle)
-    job = cluster.job(identity)
+    try:
+        job = cluster.job(identity)
+    except Unreachable:
+        # All of it lies here.
+        if ray_files.own_exit(handle) is None:
+            raise
+        job = None
     if job is not None and not ray_states.terminal(job):
         # Given up by a deadline: nothing of it may go on, or start later.
         cancel(handle)
@@ -146,6 +156,14 @@ def selectors(run: RunPlan) -> list[dict[str, str]]:
     return [ray_request.label_selector(run.settings, job) for job in run.jobs]
 
 
+def _unasked(handle: JobHandle, url: str, message: str, seen: float) -> JobStatus:
+    """On shared storage a job's own word can be had without Ray's."""
+    with suppress(OSError):
+        if ended := ray_files.own_exit(handle):
+            return ended.status("unreachable", seen)
+    return ray_trouble.unknown(handle, url, message, seen)
+
+
 def _asked(cluster: Cluster, handles: Sequence[JobHandle]) -> Mapping[str, Mapping[str, Any]]:
     """One question, whether for one job or for all."""
     if len(handles) == 1:
@@ -153,14 +171,6 @@ def _asked(cluster: Cluster, handles: Sequence[JobHandle]) -> Mapping[str, Mappi
         job = cluster.job(identity)
         return {} if job is None else {identity: job}
     return cluster.jobs()
-
-
-def _ended_before(handle: JobHandle) -> bool:
-    """It ran, and Ray has forgotten it since: it must not run again."""
-    if not ray_files.is_shared(handle):
-        return False
-    ended = files.read_exit(ray_files.here(handle))
-    return ended is not None and ended.attempt == handle.attempt
 
 
 def _said(error: Exception) -> str:

@@ -226,19 +226,26 @@ def _session() -> Any:
 
 def find_token(environ: Mapping[str, str], name: str | None = None) -> str | None:
     """As Ray looks for it: RAY_AUTH_TOKEN, the file RAY_AUTH_TOKEN_PATH, ~/.ray/auth_token; or only the
-    variable `name`. Raises Refused for a file that was named and can't be read."""
-    if name is not None:
-        return environ.get(name, "").strip() or None
-    if environ.get("RAY_AUTH_TOKEN", "").strip():
-        return environ["RAY_AUTH_TOKEN"].strip()
+    variable `name`. Raises Refused for a file that was named and can't be read, and for what is no token."""
+    if name is not None or environ.get("RAY_AUTH_TOKEN", "").strip():
+        variable = name or "RAY_AUTH_TOKEN"
+        return _token(environ.get(variable, ""), variable)
     named = environ.get("RAY_AUTH_TOKEN_PATH", "")
     path = Path(named) if named else Path.home() / ".ray" / "auth_token"
     try:
-        return path.read_text().strip() or None
+        return _token(path.read_text(errors="replace"), str(path))
     except OSError as error:
         if named:
             raise Refused(f"RAY_AUTH_TOKEN_PATH: {error.strerror or error}", place=named) from None
         return None
+
+
+def _token(text: str, place: str) -> str | None:
+    """What can't stand in a header is told of without being repeated."""
+    token = text.strip()
+    if not token.isascii() or not token.isprintable():
+        raise Refused("the token for Ray is not one line of printable ASCII", place=place)
+    return token or None
 
 
 def _part(text: str) -> str:

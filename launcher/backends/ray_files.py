@@ -39,9 +39,16 @@ def forget_secrets(handle: JobHandle) -> None:
         files.forget_secrets(here(handle))
 
 
+def own_exit(handle: JobHandle) -> files.Exit | None:
+    """What the job says on shared storage of the end of this attempt."""
+    ended = files.read_exit(here(handle)) if is_shared(handle) else None
+    return ended if ended is not None and ended.attempt == handle.attempt else None
+
+
 def ask_to_stop(handle: JobHandle) -> None:
     """A word beside the job, which counts where Ray itself doesn't know of it any more."""
-    if is_shared(handle) and here(handle).is_dir():
+    if is_shared(handle):
+        # In no folder that isn't there yet, or can't be reached.
         with suppress(OSError):
             (here(handle) / STOP).touch()
 
@@ -188,10 +195,17 @@ def _with_working_dir(cluster: Cluster, sent: Sent) -> Sent:
         folder = Path(runtime_env["working_dir"])
         if not folder.is_dir():
             raise NotFound(f"execution.working_dir: no folder {folder}")
+        found = {name: path for name, path in _below(folder) if ".git" not in PurePosixPath(name).parts}
+        total = sum(path.stat().st_size for path in found.values())
+        if total > MAX_UPLOAD:
+            raise Refused(
+                f"{folder} has {total >> 20} MiB, and Ray's API takes {MAX_UPLOAD >> 20}",
+                place="execution.working_dir",
+                hint="name a smaller folder, or an address that the nodes can read (s3://…)",
+            )
         content = {
             name: (path.read_bytes(), 0o755 if path.stat().st_mode & 0o100 else 0o644)
-            for name, path in _below(folder)
-            if ".git" not in PurePosixPath(name).parts
+            for name, path in found.items()
         }
         name = f"{ray_request.package_name(ray_request.content_digest(content))}.zip"
         if not cluster.has_package(name):

@@ -94,12 +94,11 @@ def _going_on(handle: JobHandle, job: Mapping[str, Any], seen: _Seen) -> JobStat
 def _own_word(cluster: Cluster, handle: JobHandle, job: Mapping[str, Any] | None) -> files.Exit | None:
     """The job's own exit.json, on shared storage or in its log."""
     if ray_files.is_shared(handle):
-        ended = files.read_exit(ray_files.here(handle))
-    elif job is None or job.get("status") == "SUCCEEDED":
+        return ray_files.own_exit(handle)
+    if job is None or job.get("status") == "SUCCEEDED":
         return None
-    else:
-        output = ray_stream.output(cluster, job)
-        ended = ray_stream.receive(output, str(job["submission_id"])).exit
+    output = ray_stream.output(cluster, job)
+    ended = ray_stream.receive(output, str(job["submission_id"])).exit
     return ended if ended is not None and ended.attempt == handle.attempt else None
 
 

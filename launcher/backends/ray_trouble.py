@@ -23,25 +23,29 @@ def over(url: str) -> None:
 
 def unknown(handle: JobHandle, url: str, message: str, seen: float) -> JobStatus:
     """`unknown`, for as long as `on_poll_failure` is `leave`; with `stop` the job is given up after
-    `poll_deadline` seconds: collecting it then waits until it could be stopped."""
-    since = _since(url, seen)
+    `poll_deadline` seconds: collecting it then waits until it could be stopped. One without an id may have
+    arrived or not: `lost` would mean that it never did."""
     settings = handle.settings
     deadline = float(settings.get("poll_deadline") or 0)
-    if settings.get("on_poll_failure") == "stop" and deadline and seen - since > deadline:
+    since = _since(url, seen, deadline)
+    gives_up = settings.get("on_poll_failure") == "stop" and deadline and handle.native_id
+    if gives_up and seen - since > deadline:
         reason = f"Ray has not answered for {deadline:g} seconds, and on_poll_failure is stop: {message}"
         return JobStatus(state=State.LOST, reason=reason[:_REASON], native="unreachable", seen=seen)
     return JobStatus(state=State.UNKNOWN, reason=message[:_REASON], native="unreachable", seen=seen)
 
 
-def _since(url: str, seen: float) -> float:
+def _since(url: str, seen: float, deadline: float) -> float:
+    """A time in which nobody asked, because the machine slept, is none in which Ray didn't answer."""
     file = _file(url)
     noted = files.read_json(file) or {}
-    if isinstance(noted.get("since"), int | float):
-        return float(noted["since"])
+    since, last = noted.get("since"), noted.get("last")
+    if not isinstance(since, int | float) or not isinstance(last, int | float) or seen - last > deadline:
+        since = seen
     with suppress(OSError):
         file.parent.mkdir(parents=True, exist_ok=True)
-        files.write_json(file, {"since": seen, "url": url})
-    return seen
+        files.write_json(file, {"since": since, "last": seen, "url": url})
+    return float(since)
 
 
 def _file(url: str) -> Path:

@@ -137,14 +137,14 @@ def unpack(packed: bytes, destination: Path) -> tuple[str, ...]:
                     )
                 try:
                     archive.extract(member, destination, filter="data")
-                # A hard link to what is in no archive is a KeyError.
-                except (tarfile.FilterError, tarfile.ExtractError, KeyError):
+                # A hard link to what is in no archive is a KeyError; a time or name can be none at all.
+                except (tarfile.FilterError, tarfile.ExtractError, KeyError, ValueError, OverflowError):
                     left_out.append(member.name)
                 except OSError as error:
                     if error.errno not in _ODD:
                         raise
                     left_out.append(member.name)
-    except (tarfile.TarError, gzip.BadGzipFile, zlib.error, EOFError) as problem:
+    except (tarfile.TarError, gzip.BadGzipFile, zlib.error, EOFError, ValueError, OverflowError) as problem:
         raise Refused(f"the job's folder can't be unpacked: {problem}", place=str(destination)) from None
     return tuple(left_out)
 

@@ -115,10 +115,8 @@ def environment(
     made.add(run.execution.env_vars, environ, "execution.env_vars")
     made.add(run.evaluation.env_vars, environ, "evaluation.env_vars")
     made.add(config.env_vars, environ, f"{place}.env_vars")
-    required = {name: f"{made.where}:{name}" for name in run.evaluation.required_env_vars}
-    made.add(required, environ, "evaluation.required_env_vars")
-    if key_name and key_name not in made.literal and key_name not in made.secrets:
-        made.add({key_name: f"{made.where}:{key_name}"}, environ, "target.api_endpoint.api_key_name")
+    made.require(run.evaluation.required_env_vars, environ, "evaluation.required_env_vars")
+    made.require([key_name] if key_name else (), environ, "target.api_endpoint.api_key_name")
     return made
 
 

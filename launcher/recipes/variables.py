@@ -32,8 +32,7 @@ def environment(spec: Runspec, compiled: Compiled, environ: Mapping[str, str], k
     made.add(literal, environ, "tool.runspec.env")
     made.add(execution.env_vars, environ, "execution.env_vars")
     key = _endpoint(compiled, keys)[1]
-    if key and key not in made.literal and key not in made.secrets:
-        made.add({key: f"{made.where}:{key}"}, environ, "target.api_endpoint.api_key_name")
+    made.require([key] if key else (), environ, "target.api_endpoint.api_key_name")
     return made
 
 

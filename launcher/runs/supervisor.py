@@ -137,11 +137,11 @@ class _Round:
         if self.cancelled:
             self._cancel([self._unsure(row) for row in never])
         for row in unsure:
-            state = answers[row.key].state
-            if state is State.LOST:
+            answer = answers[row.key]
+            if answer.state is State.LOST:
                 self.database.not_submitted(row.key)
-            elif state is not State.UNKNOWN:
-                self.database.submitted(self._unsure(row))
+            elif answer.state is not State.UNKNOWN:
+                self.database.submitted(replace(self._unsure(row), native_id=answer.native_id or ""))
 
     def _poll(self) -> None:
         rows = {row.key: row for row in self._rows() if not row.state.terminal}
@@ -227,10 +227,11 @@ class _Round:
     def _ask_to_stop(self, handles: Sequence[JobHandle], ask: Callable[[], None]) -> None:
         try:
             ask()
-        except Unreachable as error:
+        except (EvaldockError, OSError) as error:
+            # It is asked again, and the others are asked all the same.
             for handle in handles:
                 folder = Path(self.plan.directory) / self.jobs[handle.key].directory
-                self._say(folder, f"stopping has to wait: {error.message}")
+                self._say(folder, f"stopping has to wait: {error}")
 
     def _stop_reason(self, row: JobRow, failed: Sequence[JobRow], now: float) -> str | None:
         if self.cancelled:

@@ -157,6 +157,25 @@ def test_names_that_no_folder_here_can_hold_are_left_out(tmp_path: Path) -> None
     assert sorted(path.name for path in tmp_path.iterdir()) == ["file", "fine"]
 
 
+@pytest.mark.parametrize(
+    "headers", [{"mtime": "inf"}, {"mtime": "nan"}, {"mtime": "1e300"}, {"path": "odd\0"}], ids=str
+)
+def test_what_no_time_and_no_name_can_be_is_left_out(headers: dict[str, str], tmp_path: Path) -> None:
+    odd, fine = tarfile.TarInfo("odd"), tarfile.TarInfo("fine")
+    odd.size = fine.size = 3
+    odd.pax_headers = headers
+    (name,) = unpack(packed(odd, fine), tmp_path)
+    assert name.startswith("odd")
+    assert (tmp_path / "fine").read_bytes() == b"xxx"
+
+
+def test_headers_of_another_kind_are_refused(tmp_path: Path) -> None:
+    odd = tarfile.TarInfo("odd")
+    odd.size, odd.pax_headers = 3, {"GNU.sparse.map": "words"}
+    with pytest.raises(Refused, match="can't be unpacked"):
+        unpack(packed(odd), tmp_path)
+
+
 def test_a_full_disk_is_no_reason_to_leave_anything_out(small_disk: Path) -> None:
     large = tarfile.TarInfo("large")
     large.size = 2 << 20

@@ -5,20 +5,19 @@ from __future__ import annotations
 import json
 import socket
 import threading
-from collections.abc import Callable, Iterator
 from dataclasses import replace
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from catalog.errors import Refused, Unreachable
+from fake_ray import FakeRay, handle_of, job
 from launched import Place, changed
 from launcher.backends import ray_api
 from launcher.backends.protocol import NotSent
 from launcher.backends.ray_api import Cluster, find_token
-from launcher.jobs import JobHandle, RunPlan, SecretName, State
+from launcher.jobs import SecretName, State
 from launcher.runs.database import Database
 from launcher.runs.supervisor import request_stop, tick
 
@@ -34,97 +33,20 @@ UNKNOWN_KEY = (
 NO_AGENT = "No available agent to submit job, please try again later."
 
 
-class Ray:
-    """A server that answers as `answer(method, path, body)` says: a status and a JSON value or a text."""
-
-    def __init__(self) -> None:
-        self.asked: list[tuple[str, str]] = []
-        self.bodies: list[Any] = []
-        self.answer: Callable[[str, str], tuple[int, Any]] = lambda *_: (404, "not there")
-        self.late = threading.Event()
-        outer = self
-
-        class Handler(BaseHTTPRequestHandler):
-            def reply(self) -> None:
-                body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
-                outer.asked.append((self.command, self.path))
-                outer.bodies.append(json.loads(body) if body[:1] == b"{" else body)
-                status, answer = outer.answer(self.command, self.path)
-                if status == 0:  # as a proxy whose other side is gone
-                    outer.late.wait(20)
-                    return
-                data = (answer if isinstance(answer, str) else json.dumps(answer)).encode()
-                self.send_response(status)
-                self.send_header("Content-Length", str(len(data)))
-                self.end_headers()
-                self.wfile.write(data)
-
-            do_GET = do_POST = do_PUT = do_DELETE = reply  # noqa: N815 # http.server's names
-
-            def log_message(self, *_: object) -> None:
-                pass
-
-        self.server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        self.url = f"http://127.0.0.1:{self.server.server_port}"
-        self.thread = threading.Thread(target=self.server.serve_forever, args=(0.02,))
-
-    def close(self) -> None:
-        self.late.set()
-        self.server.shutdown()
-        self.thread.join()
-        self.server.server_close()
-
-
-@pytest.fixture
-def fake() -> Iterator[Ray]:
-    server = Ray()
-    server.thread.start()
-    yield server
-    server.close()
-
-
-@pytest.fixture(autouse=True)
-def quickly(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(ray_api, "PAUSE", 0.01)
-
-
-@pytest.fixture
-def place(fake: Ray, tmp_path: Path) -> Place:
-    root = tmp_path / "shared"
-    root.mkdir()
-    settings = {"dashboard_url": fake.url, "shared_dir": str(root), "request_timeout": 5.0}
-    return Place("ray", remote=str(root), settings=settings)
-
-
-def job(handle: JobHandle, state: str, **more: Any) -> dict[str, Any]:
-    return {"submission_id": f"evaldock-{handle.key}-{handle.attempt}", "status": state, **more}
-
-
-def handle_of(place: Place, run: RunPlan) -> JobHandle:
-    first = run.jobs[0]
-    return JobHandle(
-        key=first.key,
-        backend="ray",
-        native_id=f"evaldock-{first.key}-1",
-        directory=run.folder(first),
-        settings=run.settings,
-    )
-
-
-def test_what_already_exists_is_adopted(place: Place, fake: Ray, tmp_path: Path) -> None:
-    run = place.run(tmp_path, "true")
+def test_what_already_exists_is_adopted(faked: Place, fake: FakeRay, tmp_path: Path) -> None:
+    run = faked.run(tmp_path, "true")
     fake.answer = lambda method, _: (500, EXISTS) if method == "POST" else (404, "no")
-    handle = place.submit(run)
+    handle = faked.submit(run)
     assert handle.native_id == f"evaldock-{run.jobs[0].key}-1"
     assert [method for method, _ in fake.asked] == ["GET", "POST"]
 
 
-def test_storage_is_written_where_this_machine_sees_it(place: Place, fake: Ray, tmp_path: Path) -> None:
+def test_storage_is_written_where_this_machine_sees_it(faked: Place, fake: FakeRay, tmp_path: Path) -> None:
     """The nodes' own path need not exist here."""
     there = {
-        **place.settings,
+        **faked.settings,
         "shared_dir": "/nowhere/here/",
-        "shared_dir_here": place.settings["shared_dir"],
+        "shared_dir_here": faked.settings["shared_dir"],
     }
     elsewhere = Place("ray", remote="/nowhere/here", settings=there)
     run = elsewhere.run(tmp_path, "true")
@@ -132,11 +54,11 @@ def test_storage_is_written_where_this_machine_sees_it(place: Place, fake: Ray, 
     handle = elsewhere.submit(run)
     assert handle.directory == f"/nowhere/here/{run.run_id}/{run.jobs[0].directory}"
     assert fake.bodies[-1]["entrypoint"].partition("exec sh ")[2].startswith("/nowhere/here/")
-    laid = Path(str(place.remote)) / run.run_id / run.jobs[0].directory
+    laid = Path(str(faked.remote)) / run.run_id / run.jobs[0].directory
     assert (laid / "run.sh").is_file()
 
 
-def test_what_is_no_dashboard_is_told_as_such(fake: Ray) -> None:
+def test_what_is_no_dashboard_is_told_as_such(fake: FakeRay) -> None:
     fake.answer = lambda *_: (404, "<html>no such page</html>")
     with pytest.raises(Unreachable, match="does not talk like Ray's dashboard") as caught:
         Cluster(fake.url).version()
@@ -158,23 +80,23 @@ def _answer_in_another_language(server: socket.socket) -> None:
             connection.sendall(bytes.fromhex("0000180400000000000000000400400000"))
 
 
-def test_an_adopted_job_s_files_are_left_alone(place: Place, fake: Ray, tmp_path: Path) -> None:
-    run = place.run(tmp_path, "true")
-    fake.answer = lambda *_: (200, job(handle_of(place, run), "RUNNING"))
-    place.submit(run)
+def test_an_adopted_job_s_files_are_left_alone(faked: Place, fake: FakeRay, tmp_path: Path) -> None:
+    run = faked.run(tmp_path, "true")
+    fake.answer = lambda *_: (200, job(handle_of(faked, run), "RUNNING"))
+    faked.submit(run)
     assert not Path(run.folder(run.jobs[0])).exists()
 
 
-def test_a_cluster_that_knows_no_labels_refuses_the_job(place: Place, fake: Ray, tmp_path: Path) -> None:
-    run = place.run(tmp_path, "true", settings={**place.settings, "entrypoint_label_selector": {"zone": "a"}})
+def test_a_cluster_that_knows_no_labels_refuses_the_job(faked: Place, fake: FakeRay, tmp_path: Path) -> None:
+    run = faked.run(tmp_path, "true", settings={**faked.settings, "entrypoint_label_selector": {"zone": "a"}})
     fake.answer = lambda method, _: (400, UNKNOWN_KEY) if method == "POST" else (404, "no")
     with pytest.raises(Refused) as caught:
-        place.submit(run, secrets={})
+        faked.submit(run, secrets={})
     assert "does not know entrypoint_label_selector (Ray 2.54 does)" in str(caught.value)
 
 
-def test_a_secret_does_not_outlive_a_refusal(place: Place, fake: Ray, tmp_path: Path) -> None:
-    run = changed(place.run(tmp_path, "true"), secrets=(SecretName(name="KEY", source="KEY"),))
+def test_a_secret_does_not_outlive_a_refusal(faked: Place, fake: FakeRay, tmp_path: Path) -> None:
+    run = changed(faked.run(tmp_path, "true"), secrets=(SecretName(name="KEY", source="KEY"),))
     seen: list[bool] = []
 
     def answer(method: str, _: str) -> tuple[int, Any]:
@@ -185,51 +107,51 @@ def test_a_secret_does_not_outlive_a_refusal(place: Place, fake: Ray, tmp_path: 
 
     fake.answer = answer
     with pytest.raises(Refused, match="refused the job: TypeError: what is this"):
-        place.submit(run, secrets={"KEY": "s3cret"})
+        faked.submit(run, secrets={"KEY": "s3cret"})
     assert seen == [True]
     assert not list(tmp_path.rglob(".secrets"))
 
 
 @pytest.mark.parametrize(("answer", "kind"), [((500, NO_AGENT), NotSent), ((500, "gone wrong"), Unreachable)])
 def test_a_cluster_without_an_agent_is_tried_again(
-    place: Place, fake: Ray, tmp_path: Path, answer: tuple[int, Any], kind: type[Exception]
+    faked: Place, fake: FakeRay, tmp_path: Path, answer: tuple[int, Any], kind: type[Exception]
 ) -> None:
-    run = place.run(tmp_path, "true")
+    run = faked.run(tmp_path, "true")
     fake.answer = lambda method, _: answer if method == "POST" else (404, "no")
     with pytest.raises(kind) as caught:
-        place.submit(run)
+        faked.submit(run)
     assert type(caught.value) is kind
 
 
-def test_a_late_answer_is_no_answer(place: Place, fake: Ray, tmp_path: Path) -> None:
-    run = place.run(tmp_path, "true", settings={**place.settings, "request_timeout": 0.2})
+def test_a_late_answer_is_no_answer(faked: Place, fake: FakeRay, tmp_path: Path) -> None:
+    run = faked.run(tmp_path, "true", settings={**faked.settings, "request_timeout": 0.2})
     fake.answer = lambda *_: (0, "")
-    answer = place.backend.status([handle_of(place, run)])[run.jobs[0].key]
+    answer = faked.backend.status([handle_of(faked, run)])[run.jobs[0].key]
     assert (answer.state, answer.native) == (State.UNKNOWN, "unreachable")
     assert "does not answer" in str(answer.reason)
 
 
-def test_an_error_once_is_asked_again(place: Place, fake: Ray, tmp_path: Path) -> None:
-    handle = handle_of(place, place.run(tmp_path, "true"))
+def test_an_error_once_is_asked_again(faked: Place, fake: FakeRay, tmp_path: Path) -> None:
+    handle = handle_of(faked, faked.run(tmp_path, "true"))
     answers = iter([(500, "Internal Server Error"), (200, job(handle, "RUNNING"))])
     fake.answer = lambda *_: next(answers)
-    assert place.backend.status([handle])[handle.key].state is State.RUNNING
+    assert faked.backend.status([handle])[handle.key].state is State.RUNNING
 
 
 @pytest.mark.parametrize(
     "answer", [(500, "Internal Server Error"), (200, "<html>"), (302, "elsewhere"), (200, [1])]
 )
 def test_what_is_no_answer_is_unknown(
-    place: Place, fake: Ray, tmp_path: Path, answer: tuple[int, Any]
+    faked: Place, fake: FakeRay, tmp_path: Path, answer: tuple[int, Any]
 ) -> None:
-    handle = handle_of(place, place.run(tmp_path, "true"))
+    handle = handle_of(faked, faked.run(tmp_path, "true"))
     fake.answer = lambda *_: answer
-    assert place.backend.status([handle])[handle.key].state is State.UNKNOWN
+    assert faked.backend.status([handle])[handle.key].state is State.UNKNOWN
 
 
-def test_many_jobs_are_one_question(place: Place, fake: Ray, tmp_path: Path) -> None:
-    run = place.run(tmp_path, *["true"] * 50)
-    first = handle_of(place, run)
+def test_many_jobs_are_one_question(faked: Place, fake: FakeRay, tmp_path: Path) -> None:
+    run = faked.run(tmp_path, *["true"] * 50)
+    first = handle_of(faked, run)
     handles = [replace(first, key=one.key, native_id="", directory=run.folder(one)) for one in run.jobs]
     known = [
         job(handles[0], "RUNNING"),
@@ -237,51 +159,32 @@ def test_many_jobs_are_one_question(place: Place, fake: Ray, tmp_path: Path) -> 
         {"type": "DRIVER", "submission_id": None},
     ]
     fake.answer = lambda *_: (200, known)
-    answers = place.backend.status(handles)
+    answers = faked.backend.status(handles)
     assert fake.asked == [("GET", "/api/jobs/")]
     assert [answers[h.key].state for h in handles[:3]] == [State.RUNNING, State.QUEUED, State.LOST]
 
 
-def test_a_cluster_that_stays_away_is_given_up_only_when_asked_to(
-    place: Place, fake: Ray, tmp_path: Path
-) -> None:
-    handle = handle_of(place, place.run(tmp_path, "true"))
-    fake.answer = lambda *_: (503, "away")
-    left = replace(handle, settings={**handle.settings, "poll_deadline": 0.01, "on_poll_failure": "leave"})
-    stopped = replace(handle, settings={**handle.settings, "poll_deadline": 0.01, "on_poll_failure": "stop"})
-    patient = replace(stopped, settings={**stopped.settings, "poll_deadline": 900.0})
-    states = [place.backend.status([each])[each.key].state for each in (stopped, left, stopped, patient)]
-    assert states == [State.UNKNOWN, State.UNKNOWN, State.LOST, State.UNKNOWN]
-    # It is collected only once it could be stopped: nothing else may start in its place before.
-    with pytest.raises(Unreachable):
-        place.backend.collect(stopped, tmp_path / "here")
-    fake.answer = lambda *_: (200, job(handle, "RUNNING"))
-    with pytest.raises(Unreachable, match="is still RUNNING; it is asked to stop"):
-        place.backend.collect(stopped, tmp_path / "here")
-    assert ("POST", f"/api/jobs/evaldock-{handle.key}-1/stop") in fake.asked
-    # The time without an answer begins anew.
-    assert place.backend.status([stopped])[stopped.key].state is State.RUNNING
-    fake.answer = lambda *_: (503, "away")
-    assert place.backend.status([stopped])[stopped.key].state is State.UNKNOWN
-
-
+@pytest.mark.parametrize("failure", ["answer", "helper"])
 def test_one_failed_request_to_stop_does_not_spare_the_others(
-    place: Place, fake: Ray, tmp_path: Path, database: Database
+    faked: Place, fake: FakeRay, tmp_path: Path, database: Database, failure: str
 ) -> None:
-    run = place.run(tmp_path, "true", "true", "true", parallel=3)
+    run = faked.run(tmp_path, "true", "true", "true", parallel=3)
     database.record(run)
-    known: set[str] = set()
+    known: dict[str, str] = {}
 
     def answer(method: str, path: str) -> tuple[int, Any]:
         name = path.rstrip("/").split("/")[3] if path.count("/") > 3 or path[10:] else ""
         if method == "POST" and path == "/api/jobs/":
-            known.add(fake.bodies[-1]["submission_id"])
+            asked = fake.bodies[-1]["submission_id"]
+            if asked.endswith("-unqueue"):
+                return 400, "TypeError: not this one"
+            known[asked] = "PENDING" if failure == "helper" and "-001-" in asked else "RUNNING"
             return 200, {}
         if path.endswith("/stop"):
-            return (500, "no") if "-001-" in name else (200, {"stopped": True})
+            return (500, "no") if failure == "answer" and "-001-" in name else (200, {"stopped": True})
         if path == "/api/jobs/":
-            return 200, [{"submission_id": each, "status": "RUNNING"} for each in known]
-        return (200, {"submission_id": name, "status": "RUNNING"}) if name in known else (404, "no")
+            return 200, [{"submission_id": each, "status": state} for each, state in known.items()]
+        return (200, {"submission_id": name, "status": known[name]}) if name in known else (404, "no")
 
     fake.answer = answer
     tick(database, run.run_id, {})
@@ -294,9 +197,9 @@ def test_one_failed_request_to_stop_does_not_spare_the_others(
 
 
 def test_what_was_submitted_is_stopped_where_the_next_one_is_refused(
-    place: Place, fake: Ray, tmp_path: Path, database: Database
+    faked: Place, fake: FakeRay, tmp_path: Path, database: Database
 ) -> None:
-    run = place.run(tmp_path, "true", "true", "true", parallel=3, on_failure="stop-all")
+    run = faked.run(tmp_path, "true", "true", "true", parallel=3, on_failure="stop-all")
     database.record(run)
     sent: list[str] = []
 
@@ -323,11 +226,11 @@ def test_what_was_submitted_is_stopped_where_the_next_one_is_refused(
     assert stopped == sent
 
 
-def test_a_node_that_is_gone_is_one_job_s_trouble(place: Place, fake: Ray, tmp_path: Path) -> None:
+def test_a_node_that_is_gone_is_one_job_s_trouble(faked: Place, fake: FakeRay, tmp_path: Path) -> None:
     """Without shared storage its log was all that there was of it."""
     settings = {"dashboard_url": fake.url, "node_dir": "/node"}
-    run = place.run(tmp_path, "true", "true", "true", settings=settings)
-    first = handle_of(place, run)
+    run = faked.run(tmp_path, "true", "true", "true", settings=settings)
+    first = handle_of(faked, run)
     handles = [replace(first, key=one.key, directory=run.folder(one)) for one in run.jobs]
     ended = {"message": "Job supervisor actor died: it was lost", "error_type": "JOB_SUPERVISOR_ACTOR_DIED"}
     jobs = [
@@ -347,27 +250,27 @@ def test_a_node_that_is_gone_is_one_job_s_trouble(place: Place, fake: Ray, tmp_p
         return 500, "no such node"
 
     fake.answer = answer
-    answers = place.backend.status(handles)
+    answers = faked.backend.status(handles)
     assert [answers[each.key].state for each in handles] == [State.FAILED, State.UNKNOWN, State.RUNNING]
     assert str(answers[handles[0].key].reason).startswith("Ray's own process for it died: Job supervisor")
     folder = tmp_path / "run" / "jobs" / "000"
-    place.backend.collect(handles[0], folder)
+    faked.backend.collect(handles[0], folder)
     event = json.loads((folder.parents[1] / "events.jsonl").read_text().splitlines()[-1])
     assert event["left_out"] == "the job's folder could not be brought back from its node"
     assert "POST" not in [method for method, _ in fake.asked]
     jobs[0] = jobs[1]
     with pytest.raises(Unreachable, match="answered 500: no such node"):
-        place.backend.collect(handles[1], folder)
+        faked.backend.collect(handles[1], folder)
 
 
 def test_nothing_of_the_environment_changes_the_address(
-    place: Place, fake: Ray, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    faked: Place, fake: FakeRay, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for name in ("RAY_ADDRESS", "RAY_API_SERVER_ADDRESS", "RAY_JOB_HEADERS"):
         monkeypatch.setenv(name, "http://127.0.0.1:9")
-    handle = handle_of(place, place.run(tmp_path, "true"))
+    handle = handle_of(faked, faked.run(tmp_path, "true"))
     fake.answer = lambda *_: (200, job(handle, "RUNNING"))
-    assert place.backend.status([handle])[handle.key].state is State.RUNNING
+    assert faked.backend.status([handle])[handle.key].state is State.RUNNING
 
 
 def test_where_a_token_is_looked_for(
@@ -383,11 +286,16 @@ def test_where_a_token_is_looked_for(
     assert find_token({"RAY_AUTH_TOKEN_PATH": str(named), "RAY_AUTH_TOKEN": "itself"}) == "itself"
     assert find_token({"RAY_AUTH_TOKEN": "itself", "OTHER": "mine"}, "OTHER") == "mine"
     assert find_token({"RAY_AUTH_TOKEN": "itself"}, "OTHER") is None
+    named.write_text("two\nlines\n")
+    for environ in ({"RAY_AUTH_TOKEN": "two\nlines"}, {"RAY_AUTH_TOKEN_PATH": str(named)}):
+        with pytest.raises(Refused, match="is not one line of printable ASCII") as caught:
+            find_token(environ)
+        assert "lines" not in str(caught.value)
     with pytest.raises(Refused, match="RAY_AUTH_TOKEN_PATH: No such file"):
         find_token({"RAY_AUTH_TOKEN_PATH": str(tmp_path / "nowhere")})
 
 
-def test_what_is_too_large_is_not_sent(fake: Ray, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_is_too_large_is_not_sent(fake: FakeRay, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(ray_api, "MAX_UPLOAD", 3 << 20)
     with pytest.raises(Refused) as caught:
         Cluster(fake.url).upload("_ray_pkg_1.zip", b"x" * (3 << 20))
