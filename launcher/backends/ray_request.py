@@ -135,13 +135,14 @@ def label_selector(settings: Mapping[str, Any], job: JobPlan) -> dict[str, str]:
     """Static keys win. Then those whose pattern fits the job's container, the first for each key; the key for
     a value made of the container's name only where no pattern fitted."""
     chosen: dict[str, str] = {}
-    names = container_names(job)
+    names, fits = container_names(job), False
     for pattern, selector in dict(settings.get("image_label_selectors") or {}).items():
         if any(fnmatchcase(name, pattern) for name in names):
+            fits = True
             for key, value in selector.items():
                 chosen.setdefault(key, str(value))
     key = settings.get("image_label_key")
-    if key and not chosen:
+    if key and not fits:
         chosen[key] = _NOT_IN_LABELS.sub("-", names[0].lower()).strip("-")[:_LABEL].strip("-")
     return chosen | {k: str(v) for k, v in dict(settings.get("entrypoint_label_selector") or {}).items()}
 

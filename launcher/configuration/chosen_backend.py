@@ -33,14 +33,23 @@ def settle(composed: Composed) -> Composed:
     own = {key: value for key, value in execution.items() if key not in KEYS}
     rest = {key: value for key, value in data.items() if key not in (*KEYS, "execution")}
     own_type = plain_name(own.get("type", ""))
-    if name in RAY or own_type in RAY or data.get("with_ray") or own.get("with_ray"):
+    if name is not None and _overruled(composed) and not _executes_ray(name, own, own_type, settings):
+        name, settings = None, {}
+        for place in (rest, own):
+            place.pop("with_ray", None)
+        if own_type not in RAY:
+            for key in ("preflight", "executor"):
+                rest.pop(key, None)
+    if name is not None and name not in RAY:
+        own["type"] = own_type = name
+    if name in RAY or own_type in RAY or rest.get("with_ray") or own.get("with_ray"):
         from launcher.configuration import ray_shapes  # noqa: PLC0415 # only for Ray
 
-        return replace(composed, data=ray_shapes.settle(rest, own, settings, chosen=name is not None))
+        return replace(composed, data=ray_shapes.settle(rest, own, settings, chosen=name in RAY))
     for place in (rest, own):
         place.pop("with_ray", None)
     if name is not None:
-        own |= {"type": name, **settings}
+        own |= settings
     return replace(composed, data={**rest, **({"execution": own} if own else {})})
 
 
@@ -50,6 +59,21 @@ def _concerned(data: Mapping[str, Any], execution: Mapping[str, Any]) -> bool:
         any(key in place for place in (data, execution) for key in keys)
         or plain_name(execution.get("type", "")) in RAY
     )
+
+
+def _overruled(composed: Composed) -> bool:
+    """Whether a stronger layer, such as --backend or a profile, says by `execution.type` where to run."""
+    said = [composed.strength((*prefix, key)) for prefix in ((), ("execution",)) for key in KEYS]
+    return composed.strength(("execution", "type")) > max(said)
+
+
+def _executes_ray(name: str, own: Mapping[str, Any], own_type: str, settings: Mapping[str, Any]) -> bool:
+    """`slurm` beside a Ray that is nowhere yet doesn't overrule it: it starts it."""
+    if name not in RAY or own_type != "slurm":
+        return False
+    from launcher.configuration import ray_shapes  # noqa: PLC0415 # only for Ray
+
+    return not ray_shapes.has_address({**own, **settings})
 
 
 def _chosen(

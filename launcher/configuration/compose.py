@@ -49,6 +49,11 @@ class Composed:
     layers: Sequence[Layer] = field(default=())
     run: Mapping[str, Any] = field(default_factory=dict)
 
+    def strength(self, path: Sequence[str | int]) -> int:
+        """The number of the strongest layer that mentions `path`; -1 where none does."""
+        found = (at for at, layer in enumerate(self.layers) if _mentions(layer.data, path))
+        return max(found, default=-1)
+
     def source(self, path: Sequence[str | int]) -> str:
         """The strongest layer that mentions `path`, or else the longest part of it that any mentions."""
         for length in range(len(path), 0, -1):

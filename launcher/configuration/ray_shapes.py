@@ -37,12 +37,14 @@ def settle(
     endpoint, dashboard = _first(merged, ENDPOINTS), _first(merged, DASHBOARDS)
     if endpoint and not dashboard:
         dashboard = derived(str(endpoint), problems)
-    flagged = merged.get("precreated_cluster") is True
+    # An interpolation gives a text.
+    flagged = plain_name(merged.get("precreated_cluster", "")) == "true"
     precreated = flagged or bool(endpoint) or bool(dashboard)
     kept = {key: value for key, value in merged.items() if key not in (*_SILENT, "jobs_api_url")}
     if not precreated and executor in _SLURM:
         kept["type"] = "slurm"
         kept["with_ray"] = True
+        _drop_preflight(rest, problems)
     else:
         if not dashboard:
             problems.append(_no_cluster(flagged, legacy and not chosen, executor))
@@ -55,6 +57,10 @@ def settle(
     if problems:
         raise InvalidInput("the configuration has mistakes:", problems)
     return {**rest, "execution": kept}
+
+
+def has_address(merged: Mapping[str, Any]) -> bool:
+    return bool(_first(merged, (*ENDPOINTS, *DASHBOARDS)))
 
 
 def derived(endpoint: str, problems: list[str]) -> str:
@@ -94,6 +100,15 @@ def _merged(own: Mapping[str, Any], settings: Mapping[str, Any], problems: list[
     both = {key for key in own.keys() & settings.keys() if own[key] != settings[key]}
     problems += [f"{key}: said twice, under execution and beside the backend's name" for key in sorted(both)]
     return {**own, **settings}
+
+
+def _drop_preflight(rest: dict[str, Any], problems: list[str]) -> None:
+    given = rest.pop("preflight", None)
+    if given is not None and not (isinstance(given, Mapping) and given.get("enabled") is False):
+        problems.append(
+            "preflight: looks at a cluster that stands already, and this one is started inside a Slurm job; "
+            "take it out, or set preflight.enabled: false"
+        )
 
 
 def _executor(rest: dict[str, Any], merged: Mapping[str, Any], problems: list[str]) -> str | None:

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from catalog.errors import InvalidInput
+from catalog.normal_form import merge
 from launcher.configuration.chosen_backend import settle
 from launcher.configuration.compose import Composed, Layer
 from launcher.configuration.model import Execution
@@ -19,8 +20,12 @@ URL = "http://head:8265"
 TASKS = {"evaluation": {"tasks": ["quickcheck.chat"]}}
 
 
-def execution(data: Mapping[str, Any]) -> dict[str, Any]:
-    settled = settle(Composed(dict(data), (Layer("run.yaml", data),))).data
+def execution(data: Mapping[str, Any], *stronger: Mapping[str, Any]) -> dict[str, Any]:
+    whole: dict[str, Any] = dict(data)
+    for each in stronger:
+        whole = merge(whole, each)
+    layers = tuple(Layer("run.yaml", each) for each in (data, *stronger))
+    settled = settle(Composed(whole, layers)).data
     found: dict[str, Any] = settled.get("execution", {})
     return found
 
@@ -59,6 +64,25 @@ def test_another_backend_by_the_same_keys() -> None:
         "type": "docker",
         "network": "host",
     }
+
+
+@pytest.mark.parametrize("chosen", ["process", "docker", "slurm"])
+def test_who_says_later_where_to_run_wins(chosen: str) -> None:
+    """As --backend, a profile or an override does."""
+    file = {"backend": {"name": "ray", "dashboard_url": URL}, "preflight": {"enabled": True}}
+    later = {"execution": {"type": chosen}}
+    assert execution(file, later) == {"type": chosen}
+    assert execution({"backend": "docker"}, later) == {"type": chosen}
+    assert execution(later, {"backend": {"name": "ray", "dashboard_url": URL}})["type"] == "ray"
+    assert (
+        execution({"backend": "docker"}, {"execution": {"type": "ray", "dashboard_url": URL}})["type"]
+        == "ray"
+    )
+
+
+def test_slurm_said_later_starts_a_ray_that_is_nowhere_yet() -> None:
+    later = {"execution": {"type": "slurm", "account": "a"}}
+    assert execution({"backend": "ray"}, later) == {"type": "slurm", "account": "a", "with_ray": True}
 
 
 def test_an_unknown_name_lists_those_that_are_known() -> None:
@@ -142,10 +166,11 @@ def test_a_cluster_with_an_address_is_precreated(flag: bool | None) -> None:
         assert "with_ray" not in found
 
 
+@pytest.mark.parametrize("flag", [True, "true"])
 @pytest.mark.parametrize("executor", ["slurm", "none", None])
-def test_a_precreated_cluster_never_gets_an_embedded_one(executor: str | None) -> None:
+def test_a_precreated_cluster_never_gets_an_embedded_one(executor: str | None, flag: object) -> None:
     given = {"executor": executor} if executor else {}
-    said = problems({**given, "backend": {"name": "ray", "precreated_cluster": True}})
+    said = problems({**given, "backend": {"name": "ray", "precreated_cluster": flag}})
     assert (
         "  - dashboard_url: precreated_cluster is set, but neither endpoint nor dashboard_url says where the "
         "cluster is (dashboard_url: http://HEAD:8265)"
@@ -170,6 +195,9 @@ def test_neither_endpoint_nor_dashboard_where_nothing_embeds_a_cluster(executor:
         {"backend": "ray", "execution": {"type": "slurm"}},
         {"with_ray": True, "execution": {"type": "slurm"}},
         {"executor": "slurm", "execution": {"with_ray": True}},
+        {"backend": "slurm", "with_ray": True},
+        {"backend": {"name": "slurm", "with_ray": True}},
+        {"backend": "ray", "executor": "slurm", "preflight": {"enabled": False}},
     ],
 )
 def test_ray_inside_slurm(data: Mapping[str, Any]) -> None:
@@ -205,6 +233,42 @@ def test_preflight_stands_at_the_top() -> None:
     assert "execution.preflight.min_gpus" in problems(
         {"backend": {"name": "ray", "dashboard_url": URL}, "preflight": {"min_gpus": 1}}
     )
+
+
+def test_there_is_nothing_to_look_at_before_a_cluster_is_started() -> None:
+    said = problems(
+        {"backend": "ray", "executor": "slurm", "preflight": {"min_cluster_resources": {"cpu": 4}}}
+    )
+    assert "preflight: looks at a cluster that stands already" in said
+    assert "set preflight.enabled: false" in said
+
+
+@pytest.mark.parametrize(
+    ("given", "source"),
+    [
+        ({"env_vars": {"KEY": "runtime:KEY"}}, ("KEY", "runtime")),
+        ({"env_vars": {"KEY": "host:MINE"}}, ("MINE", "host")),
+        ({"env_vars": {"KEY": "lit:x"}}, None),
+        ({}, ("KEY", "host")),
+    ],
+)
+def test_what_is_required_may_be_given_in_any_way(
+    given: dict[str, Any], source: tuple[str, str] | None
+) -> None:
+    data = {
+        "execution": {
+            "type": "slurm",
+            "hostname": "h",
+            "output_dir": "/x",
+            "container_runtime": "none",
+            **given,
+        },
+        "evaluation": {**TASKS["evaluation"], "required_env_vars": ["KEY"]},
+    }
+    (job,) = plan(data, environ={"MINE": "1", "KEY": "2"} if source != ("KEY", "runtime") else {}).jobs
+    assert [(secret.source, secret.where) for secret in job.secrets] == ([source] if source else [])
+    with pytest.raises(InvalidInput, match="the variable KEY is not set"):
+        plan({**data, "execution": {**data["execution"], "env_vars": {"KEY": "host:KEY?"}}})
 
 
 def test_variables_of_a_cluster_configuration() -> None:
