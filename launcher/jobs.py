@@ -97,9 +97,10 @@ class JobPlan:
     """One task for one model, ready to be sent.
 
     `key` is deterministic for a run and a position in it: backends find a job again by it. `image` is pinned
-    by digest, `packages` are what installs the harness without a container. `config` is the effective task as
-    the container contract's run configuration; `command` the rendered command for an image without that
-    contract. `directory` is relative to the run's. `timeout` in seconds.
+    by digest, `packages` are what installs the harness without a container; `container` is what the harness's
+    image is called, whether it is used or not. `config` is the effective task as the container contract's run
+    configuration; `command` the rendered command for an image without that contract. `directory` is relative
+    to the run's. `timeout` in seconds.
 
     `kind` is `evaluation`, which must leave results, `shard`, a part of one (see `launcher.plans.sharding`),
     whose results nobody publishes, or `recipe`, whose `config` is the compiled configuration and whose
@@ -119,6 +120,7 @@ class JobPlan:
     config: Mapping[str, Any]
     directory: str
     image: str | None = None
+    container: str = ""
     packages: tuple[str, ...] = ()
     abilities: tuple[str, ...] = ()
     env: Mapping[str, str] = field(default_factory=dict)

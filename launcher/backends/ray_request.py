@@ -150,9 +150,10 @@ def label_selector(settings: Mapping[str, Any], job: JobPlan) -> dict[str, str]:
 def container_names(job: JobPlan) -> tuple[str, ...]:
     """What a job's container may be called: the last part of the image's name, without and with its tag; its
     name without and with a digest; the harness."""
-    if not job.image:
+    named = job.image or job.container
+    if not named:
         return (job.harness,)
-    whole = job.image.partition("://")[2] or job.image
+    whole = named.partition("://")[2] or named
     untagged = whole.partition("@")[0]
     last = untagged.rpartition("/")[2]
     return (last.partition(":")[0], last, untagged, whole, job.harness)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import Field, model_validator
@@ -123,4 +124,7 @@ class RayExecution(Execution):
 
     def settings(self) -> dict[str, Any]:
         made = super().settings()
+        if self.working_dir and "://" not in self.working_dir:
+            # A later attempt may be submitted from another folder.
+            made["working_dir"] = str(Path(self.working_dir).resolve())
         return {name: value for name, value in made.items() if value not in (None, {}, [])}

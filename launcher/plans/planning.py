@@ -207,6 +207,7 @@ class _Planner:
             config=effective,
             directory=directory,
             image=image,
+            container=config.container or harness.image.container,
             packages=packages,
             abilities=harness.abilities,
             env=variables.literal,

@@ -32,7 +32,7 @@ def planned(execution: Mapping[str, Any], environ: Mapping[str, str] | None = No
 
 def of_image(image: str | None) -> JobPlan:
     (job,) = planned(SHARED).jobs
-    return replace(job, image=image, harness="quickcheck")
+    return replace(job, image=image, container="", harness="quickcheck")
 
 
 IMAGE = f"registry.example/evals/Simple_Evals:26.03@{DIGEST}"
@@ -45,6 +45,20 @@ IMAGE = f"registry.example/evals/Simple_Evals:26.03@{DIGEST}"
 def test_labels_by_the_container_s_name_or_a_pattern(pattern: str) -> None:
     settings = {"image_label_selectors": {pattern: {"pool": "cpu"}}}
     assert label_selector(settings, of_image(IMAGE)) == {"pool": "cpu"}
+
+
+def test_a_containers_name_is_known_where_none_is_started() -> None:
+    (job,) = planned({**SHARED, "container_runtime": "none"}).jobs
+    assert job.image is None
+    by_name = {"registry.example/evals/*": {"pool": "cpu"}, "*": {"pool": "any"}}
+    assert label_selector({"image_label_selectors": by_name}, job) == {"pool": "cpu"}
+
+
+def test_a_working_folder_is_that_of_who_planned(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A later attempt may be submitted from another one."""
+    monkeypatch.chdir(tmp_path)
+    assert planned({**SHARED, "working_dir": "."}).settings["working_dir"] == str(tmp_path)
+    assert planned({**SHARED, "working_dir": "s3://a/b"}).settings["working_dir"] == "s3://a/b"
 
 
 def test_the_first_pattern_that_fits_decides_about_each_key() -> None:
@@ -75,6 +89,8 @@ def test_a_label_made_of_the_name_only_where_no_pattern_fits() -> None:
     assert label_selector(key, of_image(None)) == {"image": "quickcheck"}
     fits = {**key, "image_label_selectors": {"Simple*": {"pool": "a"}}}
     assert label_selector(fits, of_image(IMAGE)) == {"pool": "a"}
+    empty = {**key, "image_label_selectors": {"Simple*": {}}}
+    assert label_selector(empty, of_image(IMAGE)) == {}
     none = {**key, "image_label_selectors": {"other": {"pool": "a"}}}
     assert label_selector(none, of_image(IMAGE)) == {"image": "simple-evals"}
     long = of_image(f"r.example/{'a' * 62}_b")
