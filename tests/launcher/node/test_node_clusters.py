@@ -85,7 +85,7 @@ def test_a_job_runs_in_the_container_of_the_cluster(
     one = replace(
         one, run=replace(one.run, jobs=(replace(one.job, secrets=(SecretName(name="KEY", source="K"),)),))
     )
-    assert one.work(secrets={"KEY": "se'cret"}, environ=fakes) == 3
+    assert one.work(secrets={"K": "se'cret"}, environ=fakes) == 3
     assert (one.artifacts / "key").read_text() == "se'cret"
     assert one.exit()["exit_code"] == 3
     said = (tmp_path / "fake.log").read_text()
@@ -146,7 +146,7 @@ def test_a_recipe_has_its_part_on_every_node(node: Any, kind: str, fakes: Mappin
         words = node_script(one.run, one.job, 1, runtime=kind, root=str(one.root))
         assert "--nodes=3 --ntasks=3 --ntasks-per-node=1 --kill-on-bad-exit=1" in words
         return
-    assert one.work(secrets={"KEY": "key"}, environ=fakes) == 0
+    assert one.work(secrets={"K": "key"}, environ=fakes) == 0
     name = os.uname().nodename
     assert [(one.artifacts / f"part{at}").read_text() for at in range(3)] == [
         f"{at} {name} key" for at in range(3)

@@ -73,7 +73,7 @@ def test_the_job_asks_its_server_which_is_torn_down(node: Any, serving: Callable
     )
     server = serving(secrets=secrets)
     one = beside(node, server, ASK.format(port=server.port) + RESULTS)
-    one.stage(secrets={"KEY": "much-too-secret"})
+    one.stage(secrets={"HOST_KEY": "much-too-secret"})
     assert (one.folder / "server" / ".secrets").stat().st_mode & 0o777 == 0o600
     assert one.start(environ={"OF_THE_NODE": "its own"}).wait(timeout=90) == 0
     assert (one.artifacts / "answer").read_text() == "hello\n"
@@ -139,7 +139,7 @@ def test_an_image_that_starts_by_itself_has_its_secrets_before(
     secrets = (SecretName(name="KEY", source="HOST_KEY"),)
     server = serving(type="nim", image=starting_by_itself, command=words, secrets=secrets)
     one = beside(node, server, "while :; do sleep 0.1; done")
-    one.stage(secrets={"KEY": "four"})
+    one.stage(secrets={"HOST_KEY": "four"})
     one.start().wait(timeout=60)
     assert "up with a key of 4 none" in one.exit()["reason"]
     clean(one)

@@ -109,7 +109,7 @@ def test_secrets_and_odd_values_arrive_and_lie_about_nowhere(node: Any) -> None:
     )
     command = 'printf %s "$ODD" >{out}/odd; printf %s "$KEY" >{out}/key; printf %s "$OWN" >{out}/own'
     one = node(command, env={"ODD": ODD}, secrets=secrets)
-    one.stage(secrets={"KEY": ODD})
+    one.stage(secrets={"HOST_KEY": ODD})
     assert (one.folder / ".secrets").stat().st_mode & 0o777 == 0o600
     assert one.start(environ={"OF_THE_NODE": ODD}).wait(timeout=60) == 0
     for name in ("odd", "key", "own"):

@@ -229,7 +229,7 @@ def test_variables_secrets_and_a_folder_of_the_user_s_own(
             SecretName(name="FROM_NODE", source="NODE_VARIABLE", where="runtime"),
         ),
     )
-    handle = place.submit(run, secrets={"FORWARDED": "a secret"})
+    handle = place.submit(run, secrets={"HERE": "a secret"})
     assert ended(place, handle).exit_code == 0
     assert (artifacts(handle) / "said").read_text() == "1 a secret set on the node 1\nfrom here\n"
     runtime_env = ray_head.get(f"/api/jobs/{handle.native_id}")["runtime_env"]

@@ -116,7 +116,7 @@ def test_a_job_that_fails_takes_those_behind_it_along(
 def test_a_job_that_never_started_leaves_no_secrets(on_slurm: Place, slurm: Slurm, tmp_path: Path) -> None:
     run = changed(on_slurm.run(tmp_path / "here", RESULTS), secrets=(SecretName(name="KEY", source="K"),))
     run = replace(run, settings={**run.settings, "sbatch_args": ["--begin=now+1hour"]})
-    handle = on_slurm.submit(run, secrets={"KEY": "k"})
+    handle = on_slurm.submit(run, secrets={"K": "k"})
     assert [path.name for path in there(run).glob(".secrets*")] == [".secrets.slurm"]
     assert "KEY" not in slurm.run("scontrol", "show", "job", handle.native_id)
     answer = status(on_slurm, handle)

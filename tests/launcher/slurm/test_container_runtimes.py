@@ -32,7 +32,7 @@ SERVICES = {"podman": "podman", "pyxis": "runtimes_of_clusters", "apptainer": "r
 PARTS = ("pyxis", "apptainer")
 ODD = "ü '\" $(touch pwned) `touch pwned` ${HOME} \\ \n; touch pwned #é"
 FOREVER = "touch {out}/ready; while :; do sleep 0.1; done"
-KEY = {"KEY": "the-key"}
+KEY = {"K": "the-key"}
 
 
 def place_of(runtime: str, request: pytest.FixtureRequest) -> Place:
@@ -138,7 +138,7 @@ def test_values_arrive_unchanged_and_execute_nothing(place: Place, tmp_path: Pat
         secrets=(SecretName(name="KEY", source="K"),),
         mounts=(Mount(source=str(data), target="/data", read_only=True),),
     )
-    handle = place.submit(run, secrets={"KEY": ODD})
+    handle = place.submit(run, secrets={"K": ODD})
     answer = ended(place, handle)
     assert (answer.state, answer.exit_code, answer.reason) == (State.FAILED, 3, None)
     found = {path.name: path.read_text() for path in (there(run) / "artifacts").iterdir()}

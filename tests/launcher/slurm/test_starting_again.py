@@ -18,7 +18,7 @@ COUNT = (
     'echo "$KEY" >>{out}/starts; touch {out}/ready; '
     "if [ $(wc -l <{out}/starts) -lt 2 ]; then while :; do sleep 0.1; done; fi; " + RESULTS
 )
-SECRET = {"KEY": "the-key"}
+SECRET = {"K": "the-key"}
 
 
 def submitted(place: Place, folder: Path, **settings: Any) -> tuple[RunPlan, JobHandle]:
