@@ -41,9 +41,14 @@ def output(cluster: Cluster, job: Mapping[str, Any]) -> bytes:
 
 
 def receive(output: bytes, submission_id: str) -> Received:
-    """What the job printed, without Ray's own lines before it, and what it sent back."""
+    """What the job printed, without Ray's own lines, and what it sent back."""
     begin = f"{ray_entry.BEGIN.format(id=submission_id)}\n".encode()
-    _, found, body = output.partition(begin)
+    before, found, body = output.partition(begin)
+    # Ray writes it at the start, but it may arrive only when the job has printed something.
+    own = f"Running entrypoint for job {submission_id}: ".encode()
+    if found and own not in before:
+        printed, _, rest = body.partition(own)
+        body = printed + rest.partition(b"\n")[2]
     received = result_stream.receive(body if found else b"")
     if received.complete:
         return received
