@@ -129,7 +129,7 @@ def collect(handle: JobHandle, destination: Path) -> Path:
         return destination
     with lepton_api.connected(handle.settings) as lepton:
         native = _native(lepton, handle)
-        received = lepton_logs.receive(lepton, native) if native else None
+        received = lepton_logs.receive(lepton, handle, native) if native else None
     if received is None:
         destination.mkdir(parents=True, exist_ok=True)
         return destination
@@ -248,7 +248,7 @@ def _end(lepton: Lepton, handle: JobHandle, native: str | None) -> tuple[files.E
     here = _here(handle)
     if here is not None:
         return files.read_exit(here), ""
-    received = lepton_logs.receive(lepton, native) if native else None
+    received = lepton_logs.receive(lepton, handle, native) if native else None
     if received is None or native is None:
         return None, ""
     last = received.log.decode("utf-8", "replace").strip().splitlines()[-5:] or lepton.job_events(native)[-3:]

@@ -15,11 +15,11 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from catalog.errors import NotFound, Refused, Unreachable, UsageError
+from launcher.backends import lepton_stream
+from launcher.backends.lepton_stream import Bounds
 from launcher.backends.protocol import NotSent
 
 PAGE = 500
-# Seconds without a byte after which the log of a running job is taken to be read up to now.
-LOG_PAUSE = 1.0
 _HOSTS = ("dgxc-lepton.nvidia.com", "lepton.ai")
 _LOOPBACK = ("127.0.0.1", "localhost", "::1")
 _LOGIN = (
@@ -86,10 +86,10 @@ class Lepton:
             return sorted(str(r.metadata.id_ or r.id_) for r in self._client.job.get_replicas(identity))
         return []
 
-    def log(self, identity: str, replica: str) -> tuple[bytes, bool]:
+    def log(self, identity: str, replica: str, bounds: Bounds | None = None) -> tuple[bytes, bool]:
         """What a replica has printed, and whether that is all. Bytes as they are: the client's own method
         can't read a log that stops within a character."""
-        return self._log(f"/jobs/{identity}", replica)
+        return self._log(f"/jobs/{identity}", replica, bounds or Bounds.of())
 
     def endpoint_log(self, name: str) -> bytes:
         """What the endpoint's replicas have printed so far; nothing where it has none."""
@@ -97,26 +97,21 @@ class Lepton:
         try:
             with _errors(f"the replicas of {name}"):
                 found = [str(r.metadata.id_ or r.id_) for r in self._client.deployment.get_replicas(name)]
-            return b"".join(self._log(f"/{kind}/{name}", replica)[0] for replica in sorted(found))
+            return b"".join(self._log(f"/{kind}/{name}", each, Bounds.of())[0] for each in sorted(found))
         except NotFound:
             return b""
 
-    def _log(self, path: str, replica: str) -> tuple[bytes, bool]:
+    def _log(self, path: str, replica: str, bounds: Bounds) -> tuple[bytes, bool]:
         import requests  # noqa: PLC0415
 
-        data = bytearray()
         with _errors(f"the log of {replica}"):
-            response = self._client._get(
-                f"{path}/replicas/{replica}/log", stream=True, timeout=(self._client._timeout, LOG_PAUSE)
-            )
-            with response:
-                self._client.job._raise_if_not_ok(response)
-                try:
-                    for chunk in response.iter_content(chunk_size=None):
-                        data += chunk
-                except (requests.ConnectionError, requests.exceptions.ChunkedEncodingError):
-                    return bytes(data), False
-        return bytes(data), True
+            try:
+                response = self._client._get(f"{path}/replicas/{replica}/log", stream=True)
+            except requests.ReadTimeout:
+                # It may be told of with its first byte.
+                return b"", False
+            self._client.job._raise_if_not_ok(response)
+            return lepton_stream.read(response, bounds)
 
     def secrets(self) -> set[str]:
         with _errors("the workspace's secrets"):

@@ -15,6 +15,9 @@ from launcher.commands.options import database, named_jobs
 from launcher.jobs import RunPlan
 from launcher.runs.database import Database, JobRow
 
+# A backend that has more gives at least so many bytes at once; and seconds for one look at a job that runs.
+_LARGE, _LONGEST = 1 << 16, 10.0
+
 
 @click.command()
 @click.argument("runs", nargs=-1, required=True, metavar="RUN|JOB...")
@@ -74,6 +77,7 @@ class _Tail:
         handle = row.handle(plan.backend)
         if handle is None:
             return
+        until = time.monotonic() + _LONGEST
         while True:
             at = (row.key, row.attempt)
             # Where the backend is reached stands in the plan.
@@ -85,6 +89,9 @@ class _Tail:
             self.cursors[at] = chunk.next
             *lines, self.torn[row.key] = (self.torn.get(row.key, b"") + chunk.data).split(b"\n")
             self._lines(row.key, lines)
+            # One that prints all the time has no end: what it had printed when it was asked is enough.
+            if not row.state.terminal and (len(chunk.data) < _LARGE or time.monotonic() > until):
+                return
 
     def end(self) -> None:
         for key, rest in self.torn.items():

@@ -213,7 +213,7 @@ class Handler(BaseHTTPRequestHandler):
             names = [f"{identity}-{index}" for index in range(len(job.replicas))]
             return 200, [{"metadata": {"id": name, "name": name}, "id": name} for name in names]
         number = int(parts[2].removeprefix(f"{identity}-"))
-        return 200, lambda: self.follow(job.replicas[number])
+        return 200, lambda: self.follow(workspace, job.replicas[number])
 
     def one_job(self, workspace: Workspace, job: Job) -> Any:
         if self.command == "PATCH" and self.body.get("spec", {}).get("stopped"):
@@ -259,8 +259,9 @@ class Handler(BaseHTTPRequestHandler):
             workspace.start(job)
         return 201, job.data()
 
-    def follow(self, replica: Container) -> None:
+    def follow(self, workspace: Workspace, replica: Container) -> None:
         """The log as it grows, until the replica has ended."""
+        time.sleep(workspace.settings.get("slow_log", 0))
         self.send_response(200)
         self.send_header("Transfer-Encoding", "chunked")
         self.end_headers()
@@ -290,7 +291,7 @@ class Handler(BaseHTTPRequestHandler):
         if len(parts) == 2:
             return 200, [{"metadata": {"id": "r-0", "name": "r-0"}, "id": "r-0"}]
         if len(parts) == 4 and (container := endpoint.container):
-            return 200, lambda: self.follow(container)
+            return 200, lambda: self.follow(workspace, container)
         if self.command == "DELETE":
             workspace.endpoints.pop(parts[0])
             endpoint.state = "Deleting"

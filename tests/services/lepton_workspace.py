@@ -47,7 +47,8 @@ class Endpoint:
 @dataclass(slots=True)
 class Workspace:
     """`settings`: token, secrets, shapes, node_groups, unique_names, new_api, hold (jobs stay queued), path
-    (folders of programs that images hold), stopped_forgets (a stopped job has no replicas any more)."""
+    (folders of programs that images hold), stopped_forgets (a stopped job has no replicas any more), slow_log
+    (seconds before a log begins)."""
 
     name: str
     folder: Path

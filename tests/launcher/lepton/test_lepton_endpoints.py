@@ -6,6 +6,7 @@ import os
 import socket
 import subprocess
 import sys
+import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -15,7 +16,7 @@ import pytest
 from catalog.errors import InvalidInput
 from launched import python, states, supervise, until
 from launcher import lepton_endpoints
-from launcher.backends import lepton_api
+from launcher.backends import lepton_api, lepton_stream
 from launcher.backends.environments import ensure
 from launcher.backends.protocol import load
 from launcher.jobs import RunPlan, State
@@ -199,6 +200,22 @@ def test_a_run_that_is_stopped_while_its_model_starts_leaves_nothing(
     assert states(supervise(database, run)) == [State.CANCELLED]
     left = served.look()
     assert (left["endpoints"], left["secrets"]) == ({}, [])
+
+
+def test_a_server_that_prints_all_the_time_goes_all_the_same(
+    served: Lepton, tmp_path: Path, database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(lepton_stream, "SECONDS", 1.0)
+    chatters = ["/bin/sh", "-c", "while :; do echo again; sleep 0.2; done"]
+    run = deployed(tmp_path, command=chatters)
+    database.record(run)
+    tick(database, run.run_id, PAUSE)
+    request_stop(database, run.run_id)
+    began = time.monotonic()
+    assert states(supervise(database, run)) == [State.CANCELLED]
+    assert time.monotonic() - began < 10
+    assert served.look()["endpoints"] == {}
+    assert "again" in (Path(run.directory) / "endpoint.log").read_text()
 
 
 DIES = """

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import subprocess
+import time
 from dataclasses import replace
 from pathlib import Path
 
@@ -12,12 +13,13 @@ import pytest
 from catalog.errors import Refused
 from launched import RESULTS, Place, changed, ended, here, states, supervise, there, until, wait_for
 from launcher.backends import lepton as backend
-from launcher.backends import lepton_job
+from launcher.backends import lepton_job, lepton_stream
 from launcher.code import packaging
 from launcher.jobs import LogChunk, SecretName, State
 from launcher.node import result_stream
 from launcher.runs.database import Database
 from launcher.runs.supervisor import request_stop, resume, tick
+from running import evaldock
 from services.lepton import Lepton
 
 WAITS = "touch {out}/ready; until [ -e {out}/go ]; do sleep 0.1; done; " + RESULTS
@@ -188,6 +190,45 @@ def test_several_replicas_print_with_their_number(place: Place, lepton: Lepton, 
     folder = place.collect(run, handle)
     assert (folder / "logs" / "job.log").read_text() == "I am 0 of 3, worker-0.jobs\n"
     assert (there(run) / "replicas" / "2" / "exit.json").exists()
+
+
+def test_a_job_that_prints_all_the_time_is_read_up_to_now(
+    place: Place, tmp_path: Path, database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(lepton_stream, "SECONDS", 2.0)
+    monkeypatch.setenv("EVALDOCK_STATE", str(database.path.parent))
+    run = place.run(tmp_path, "while :; do echo again; sleep 0.2; done")
+    database.record(run)
+    (row,) = tick(database, run.run_id, {})
+    handle = row.handle("lepton")
+    assert handle is not None
+    handle = replace(handle, settings=run.settings)
+    until(lambda: place.backend.logs(handle, 0).data, "it prints")
+    began = time.monotonic()
+    assert b"again\nagain\n" in place.backend.logs(handle, 0).data
+    assert time.monotonic() - began < 10
+    ran = evaldock("logs", run.run_id)
+    assert (ran.code, ran.out.startswith("again\nagain\n")) == (0, True)
+    assert time.monotonic() - began < 20
+    assert place.backend.status([handle])[handle.key].state is State.RUNNING
+    place.backend.cancel(handle)
+
+
+def test_a_log_that_begins_late_is_waited_for(place: Place, lepton: Lepton, tmp_path: Path) -> None:
+    settings = {**place.settings, "request_timeout": 4.0}
+    handle = place.submit(place.run(tmp_path, "echo said; " + WAITS, settings=settings))
+    wait_for(Path(handle.directory) / "artifacts" / "ready")
+    until(lambda: place.backend.logs(handle, 0).data == b"said\n", "it has printed")
+    lepton.change(settings={"slow_log": 1.5})
+    assert place.backend.logs(handle, 0).data == b"said\n"
+    # Longer than any request may take: of a job that runs there is nothing yet, that of another comes later.
+    lepton.change(settings={"slow_log": 6})
+    assert place.backend.logs(handle, 5) == LogChunk(b"", 5)
+    (Path(handle.directory) / "artifacts" / "go").touch()
+    until(lambda: lepton.look()["jobs"][handle.native_id]["status"]["state"] == "Completed", "it ends")
+    assert place.backend.status([handle])[handle.key].state is State.UNKNOWN
+    lepton.change(settings={"slow_log": 0})
+    assert place.backend.status([handle])[handle.key].state is State.SUCCEEDED
 
 
 def test_shipped_code_comes_along(place: Place, tmp_path: Path, database: Database) -> None:
