@@ -6,7 +6,6 @@ the token.
 
 from __future__ import annotations
 
-import os
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -16,16 +15,11 @@ from urllib.parse import urlsplit
 
 from catalog.errors import NotFound, Refused, Unreachable, UsageError
 from launcher.backends import lepton_stream
+from launcher.backends.lepton_login import HINT, Login, login
 from launcher.backends.lepton_stream import Bounds
 from launcher.backends.protocol import NotSent
 
 PAGE = 500
-_HOSTS = ("dgxc-lepton.nvidia.com", "lepton.ai")
-_LOOPBACK = ("127.0.0.1", "localhost", "::1")
-_LOGIN = (
-    "set LEPTON_WORKSPACE_ID and LEPTON_WORKSPACE_TOKEN (or LEPTON_API_TOKEN=WORKSPACE:TOKEN), "
-    "or log in with `lep login`"
-)
 _MODES = {"job_query_mode": "alive_and_archive"}
 
 
@@ -167,45 +161,24 @@ class Lepton:
 @contextmanager
 def connected(settings: Mapping[str, Any]) -> Iterator[Lepton]:
     """The workspace that `execution` and the environment name. Raises NotSent where none is, or no token."""
-    url = settings.get("api_url") or os.environ.get("LEPTON_WORKSPACE_URL") or ""
-    _check_address(url)
-    token = os.environ.get("LEPTON_WORKSPACE_TOKEN") or os.environ.get("LEPTON_API_TOKEN") or ""
-    workspace = settings.get("workspace") or os.environ.get("LEPTON_WORKSPACE_ID") or ""
-    if ":" in token:
-        named, _, token = token.partition(":")
-        workspace = workspace or named
+    asked = login(settings)
     with _quiet():
-        yield Lepton(_client(url, workspace, token, float(settings.get("request_timeout", 30.0))))
-
-
-def _check_address(url: str) -> None:
-    """The token goes there: a configuration may name Lepton's own hosts, and who starts runs any other.
-    Raises Refused."""
-    host = urlsplit(url).hostname or ""
-    if not url or host in _LOOPBACK:
-        return
-    if not url.startswith("https://"):
-        raise Refused(f"the token for Lepton is not sent over http:// ({host})")
-    known = any(host == name or host.endswith(f".{name}") for name in _HOSTS)
-    if not known and url != os.environ.get("LEPTON_WORKSPACE_URL"):
-        raise Refused(
-            f"the token for Lepton is not sent to {host}, which is none of Lepton's hosts",
-            hint="if it is right, export it yourself as LEPTON_WORKSPACE_URL",
-        )
+        yield Lepton(_client(asked, float(settings.get("request_timeout", 30.0))))
 
 
 @cache
-def _client(url: str, workspace: str, token: str, timeout: float) -> Any:
+def _client(asked: Login, timeout: float) -> Any:
     try:
         from leptonai.api.v2.client import APIClient  # noqa: PLC0415
         from leptonai.api.v2.workspace_record import WorkspaceRecord  # noqa: PLC0415
     except ImportError:
         raise UsageError("the lepton backend needs an extra", hint="pip install 'evaldock[lepton]'") from None
-    record = WorkspaceRecord.get(workspace) if WorkspaceRecord.has(workspace) else WorkspaceRecord.current()
-    if not (workspace or record) or not (token or (record and record.auth_token)):
-        missing = "token" if workspace or record else "workspace"
-        raise NotSent(f"no {missing} for Lepton is known", hint=_LOGIN)
-    client = APIClient(workspace or None, token or None, url or None)
+    record = WorkspaceRecord.get(asked.workspace) if asked.workspace else WorkspaceRecord.current()
+    if not (asked.workspace or record):
+        raise NotSent("no workspace for Lepton is known", hint=HINT)
+    if not (asked.token or (record and record.auth_token)):
+        raise NotSent(f"no token for Lepton's workspace {asked.workspace or record.id_} is known", hint=HINT)
+    client = APIClient(asked.workspace or None, asked.token or None, asked.url or None)
     client._timeout = timeout
     return client
 
@@ -265,7 +238,7 @@ def _answered(status: int, what: str, said: str) -> Exception:
     detail = f": {said}" if said else ""
     if status in (401, 403):
         why = "knows no such token" if status == 401 else "does not let this token do that"
-        return NotSent(f"Lepton {why} ({status}, {what}){detail}", hint=_LOGIN)
+        return NotSent(f"Lepton {why} ({status}, {what}){detail}", hint=HINT)
     if status == 404:
         return NotFound(f"Lepton knows nothing of {what}{detail}")
     if status == 409:

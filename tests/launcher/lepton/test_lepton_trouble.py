@@ -132,6 +132,14 @@ def test_both_ways_to_name_token_and_workspace(
         ("http://api.example/v1", "the token for Lepton is not sent over http:// (api.example)"),
         ("https://api.example/v1", "is not sent to api.example, which is none of Lepton's hosts"),
         ("https://xlepton.ai/v1", "is not sent to xlepton.ai"),
+        # One reading of these is a host of Lepton's, another is not.
+        ("https://api.example\\@gateway.lepton.ai/v1", "it has a backslash"),
+        ("https://api.example\\.lepton.ai/v1", "it has a backslash"),
+        ("http://api.example\\@127.0.0.1/v1", "it has a backslash"),
+        ("https://gateway.lepton.ai@api.example/v1", "it has a user name before its host"),
+        ("https://api.example/@gateway.lepton.ai/v1", "is not sent to api.example"),
+        ("https://api.example\t@gateway.lepton.ai/v1", "it has spaces or control characters"),
+        (" https://gateway.lepton.ai/v1", "it has spaces or control characters"),
     ],
 )
 def test_a_configuration_leads_no_token_astray(lepton: Lepton, url: str, told: str) -> None:
