@@ -88,7 +88,7 @@ def located(run: RunPlan, job: JobPlan, served_by: str, state: Path) -> JobPlan:
     with lepton_api.connected(run.settings) as lepton:
         if own(job) and job.deployment is not None:
             name, health, deadline = own_name(run.run_id), job.deployment.health_path, job.deployment.deadline
-            since = _recorded(run, state)
+            since = _recorded(lepton, run, state)
             if lepton.endpoint(name) is None:
                 _create(lepton, run, job)
         else:
@@ -125,10 +125,12 @@ def release_marked(run_id: str, state: Path) -> None:
 
 
 def release(run_id: str, directory: Path | None, settings: Mapping[str, Any], state: Path) -> None:
-    name = own_name(run_id)
+    name, mark = own_name(run_id), state / MARKS / run_id
     made = (files.read_json(directory / RECORD) if directory else None) or {"name": name}
     if not made.get("removed"):
         with lepton_api.connected(settings) as lepton:
+            noted = {**(files.read_json(mark) or {}), **made}
+            lepton.expect(noted.get("workspace", ""), f"the endpoint {name}")
             _keep_log(lepton, name, directory)
             lepton.delete_endpoint(name)
             lepton.delete_secret(name)
@@ -137,7 +139,7 @@ def release(run_id: str, directory: Path | None, settings: Mapping[str, Any], st
                 raise Unreachable(f"Lepton has not removed the endpoint {name} yet")
         if directory and directory.is_dir():
             files.write_json(directory / RECORD, {**made, "removed": files.timestamp()})
-    (state / MARKS / run_id).unlink(missing_ok=True)
+    mark.unlink(missing_ok=True)
 
 
 def _keep_log(lepton: Lepton, name: str, directory: Path | None) -> None:
@@ -158,18 +160,20 @@ def _first_asked(path: Path) -> float:
     return float(made["since"])
 
 
-def _recorded(run: RunPlan, state: Path) -> float:
+def _recorded(lepton: Lepton, run: RunPlan, state: Path) -> float:
     """When the run's own was first asked for; what is needed to remove it is noted before."""
-    record = Path(run.directory) / RECORD
+    record, name = Path(run.directory) / RECORD, own_name(run.run_id)
     made = files.read_json(record) or {}
     if not made.get("since") or made.get("removed"):
-        made = {"name": own_name(run.run_id), "since": time.time()}
+        made = {"name": name, "since": time.time(), "workspace": lepton.name}
         (state / MARKS).mkdir(parents=True, exist_ok=True)
         mark = state / MARKS / run.run_id
-        files.write_json(mark, {"directory": run.directory, "settings": dict(run.settings)})
+        noted = {"directory": run.directory, "settings": dict(run.settings), "workspace": lepton.name}
+        files.write_json(mark, noted)
         os.utime(mark, (0, 0))  # never tried
         record.parent.mkdir(parents=True, exist_ok=True)
         files.write_json(record, made)
+    lepton.expect(made.get("workspace", ""), f"the endpoint {name}")
     return float(made["since"])
 
 

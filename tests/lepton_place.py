@@ -35,7 +35,7 @@ def lepton_place(request: pytest.FixtureRequest) -> Place:
     root = Path(request.getfixturevalue("tmp_path")) / "container"
 
     def lost(handle: JobHandle) -> None:
-        workspace.change(lose=[handle.native_id])
+        workspace.change(lose=[identity(handle)])
 
     def killed(handle: JobHandle) -> None:
         script = until(lambda: _script(workspace, handle), "the job's script runs")
@@ -51,7 +51,7 @@ def lepton_place(request: pytest.FixtureRequest) -> Place:
 
     def native(handle: JobHandle) -> str:
         log = lepton_log(workspace, handle).decode("utf-8", "replace")
-        return json.dumps(workspace.look()["jobs"][handle.native_id], ensure_ascii=False) + log
+        return json.dumps(workspace.look()["jobs"][identity(handle)], ensure_ascii=False) + log
 
     @contextmanager
     def busy() -> Iterator[None]:
@@ -90,13 +90,18 @@ def _programs(request: pytest.FixtureRequest) -> list[str]:
         return [str(environments.ensure([packages], HARNESSES.parent) / "bin")]
 
 
+def identity(handle: JobHandle) -> str:
+    """The job's id in its workspace."""
+    return handle.native_id.rpartition("/")[2]
+
+
 def lepton_log(workspace: Lepton, handle: JobHandle) -> bytes:
     with lepton_api.connected({"api_url": workspace.url}) as lepton:
-        return lepton.log(handle.native_id, lepton.replicas(handle.native_id)[0])[0]
+        return lepton.log(identity(handle), lepton.replicas(identity(handle))[0])[0]
 
 
 def _script(workspace: Lepton, handle: JobHandle) -> int | None:
-    for pid in workspace.look()["jobs"][handle.native_id]["pids"]:
+    for pid in workspace.look()["jobs"][identity(handle)]["pids"]:
         if b"./run.sh" in Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0"):
             found: int = pid
             return found

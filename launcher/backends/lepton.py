@@ -13,10 +13,11 @@ from contextlib import suppress
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from catalog.errors import EvaldockError, Refused, Unreachable
+from catalog.errors import EvaldockError, NotFound, Refused, Unreachable
 from launcher import lepton_endpoints
 from launcher.backends import lepton_api, lepton_job, lepton_logs
 from launcher.backends.lepton_api import Lepton, NameTaken
+from launcher.backends.protocol import NotSent
 from launcher.code import packaging
 from launcher.jobs import JobHandle, JobPlan, JobStatus, LogChunk, RunPlan, State
 from launcher.node import result_stream
@@ -66,20 +67,26 @@ def submit(
     """The values of `secrets` stay here: the workspace has its own."""
     folder = Path(run.directory) / job.directory
     with lepton_api.connected(run.settings) as lepton, files.submitting(folder):
-        native = _submitted(folder, attempt)
-        if native is None:
-            native = _oldest(lepton, job.key, attempt)
+        noted = _noted(folder, attempt)
+        lepton.expect(noted.get("workspace", ""), job.key)
+        native = noted.get("native_id") or _oldest(lepton, job.key, attempt)
+        noted = {"attempt": attempt, "workspace": lepton.name}
         if native is None:
             _check_secrets(lepton, job)
             _stage(run, job, folder, attempt)
-            native = _created(
-                lepton, lepton_job.specification(run, job, attempt, _code(run, job)), job, attempt
-            )
-        files.write_json(folder / SUBMITTED, {"attempt": attempt, "native_id": native})
+            body = lepton_job.specification(run, job, attempt, _code(run, job))
+            # Before it is there: who comes back asks the workspace that may have it.
+            files.write_json(folder / SUBMITTED, noted)
+            try:
+                native = _created(lepton, body, job, attempt)
+            except NotSent:
+                (folder / SUBMITTED).unlink()
+                raise
+        files.write_json(folder / SUBMITTED, {**noted, "native_id": native})
     return JobHandle(
         key=job.key,
         backend="lepton",
-        native_id=native,
+        native_id=f"{lepton.name}/{native}",
         directory=run.folder(job),
         attempt=attempt,
         settings=run.settings,
@@ -97,10 +104,9 @@ def status(handles: Sequence[JobHandle]) -> Mapping[str, JobStatus]:
         try:
             with lepton_api.connected(group[0].settings) as lepton:
                 listed = lepton.jobs(f"evaldock-{run_id}-")
-                answers |= {handle.key: _status(lepton, handle, listed, seen) for handle in group}
+                answers |= {handle.key: _answer(lepton, handle, listed, seen) for handle in group}
         except EvaldockError as error:
-            unknown = JobStatus(state=State.UNKNOWN, reason=error.message, seen=seen)
-            answers |= {handle.key: unknown for handle in group}
+            answers |= {handle.key: _unknown(error, seen) for handle in group}
     return answers
 
 
@@ -150,9 +156,10 @@ def collect(handle: JobHandle, destination: Path) -> Path:
     return destination
 
 
-def _submitted(folder: Path, attempt: int) -> str | None:
+def _noted(folder: Path, attempt: int) -> Mapping[str, Any]:
+    """`workspace` and `native_id` of this attempt, as far as it came."""
     made = files.read_json(folder / SUBMITTED) or {}
-    return str(made["native_id"]) if made.get("attempt") == attempt and made.get("native_id") else None
+    return made if made.get("attempt") == attempt else {}
 
 
 def _matching(listed: Sequence[Mapping[str, Any]], name: str) -> list[Mapping[str, Any]]:
@@ -209,7 +216,10 @@ def _code(run: RunPlan, job: JobPlan) -> tuple[str, ...]:
 
 
 def _native(lepton: Lepton, handle: JobHandle) -> str | None:
-    return handle.native_id or _oldest(lepton, handle.key, handle.attempt)
+    """Its id in this workspace. Raises NotSent where it is in another one."""
+    workspace, _, identity = handle.native_id.rpartition("/")
+    lepton.expect(workspace, handle.key)
+    return identity or _oldest(lepton, handle.key, handle.attempt)
 
 
 def _here(handle: JobHandle) -> Path | None:
@@ -220,12 +230,25 @@ def _here(handle: JobHandle) -> Path | None:
     return Path(seen, PurePosixPath(handle.directory).relative_to(root))
 
 
+def _unknown(error: EvaldockError, seen: float) -> JobStatus:
+    return JobStatus(state=State.UNKNOWN, reason=error.message, seen=seen)
+
+
+def _answer(lepton: Lepton, handle: JobHandle, listed: Sequence[Mapping[str, Any]], seen: float) -> JobStatus:
+    """What can't be said of one job says nothing of the others."""
+    try:
+        return _status(lepton, handle, listed, seen)
+    except EvaldockError as error:
+        return _unknown(error, seen)
+
+
 def _status(lepton: Lepton, handle: JobHandle, listed: Sequence[Mapping[str, Any]], seen: float) -> JobStatus:
-    name = lepton_job.job_name(handle.key, handle.attempt)
-    named = _matching(listed, name)
-    wanted = [job for job in named if not handle.native_id or job["metadata"]["id"] == handle.native_id]
+    workspace, _, identity = handle.native_id.rpartition("/")
+    lepton.expect(workspace, handle.key)
+    named = _matching(listed, lepton_job.job_name(handle.key, handle.attempt))
+    wanted = [job for job in named if not identity or job["metadata"]["id"] == identity]
     # A list that lacks it may be out of date: only its own address knows.
-    job = wanted[0] if wanted else lepton.job(handle.native_id) if handle.native_id else None
+    job = wanted[0] if wanted else lepton.job(identity) if identity else None
     native = str((job.get("status") or {}).get("state") or "UNK") if job else "gone"
     state = STATES.get(native, State.UNKNOWN) if job else State.LOST
     if not state.terminal:
@@ -251,5 +274,7 @@ def _end(lepton: Lepton, handle: JobHandle, native: str | None) -> tuple[files.E
     received = lepton_logs.receive(lepton, handle, native) if native else None
     if received is None or native is None:
         return None, ""
-    last = received.log.decode("utf-8", "replace").strip().splitlines()[-5:] or lepton.job_events(native)[-3:]
+    last = received.log.decode("utf-8", "replace").strip().splitlines()[-5:]
+    with suppress(NotFound, Refused):
+        last = last or lepton.job_events(native)[-3:]
     return received.exit, f"; last: {' / '.join(last)}" if last else ""

@@ -6,6 +6,7 @@ the token.
 
 from __future__ import annotations
 
+import re
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -20,6 +21,7 @@ from launcher.backends.lepton_stream import Bounds
 from launcher.backends.protocol import NotSent
 
 PAGE = 500
+_NAMED = re.compile(r"/workspaces/([^/]+)/?$")
 _MODES = {"job_query_mode": "alive_and_archive"}
 
 
@@ -33,6 +35,22 @@ class Lepton:
 
     def __init__(self, client: Any) -> None:
         self._client = client
+
+    @property
+    def name(self) -> str:
+        """By its address, which is what counts; some have no name in it."""
+        found = _NAMED.search(self._client.url)
+        return found[1] if found else str(self._client.workspace_id)
+
+    def expect(self, workspace: str, what: str) -> None:
+        """Raises NotSent where `what` is in another workspace than this one, which knows nothing of it: that
+        doesn't mean that it is gone. Of what was noted by nobody, `workspace` is empty."""
+        if workspace and workspace != self.name:
+            raise NotSent(
+                f"{what} is in Lepton's workspace {workspace}, and the environment leads to {self.name}: "
+                f"export LEPTON_WORKSPACE_ID={workspace}, with its LEPTON_WORKSPACE_TOKEN and "
+                "LEPTON_WORKSPACE_URL"
+            )
 
     def create_job(self, body: Mapping[str, Any]) -> str:
         """Its id. Raises NameTaken where there is a job of this name."""

@@ -7,13 +7,14 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from catalog.errors import InvalidInput
+from catalog.errors import InvalidInput, Unreachable
 from launched import python, states, supervise, until
 from launcher import lepton_endpoints
 from launcher.backends import lepton_api, lepton_stream
@@ -268,6 +269,32 @@ def test_what_could_not_be_removed_goes_with_the_next_command(
     left = served.look()
     assert (left["endpoints"], left["secrets"]) == ({}, [])
     assert not mark.exists()
+
+
+def test_an_endpoint_in_another_workspace_is_not_taken_for_removed(
+    served: Lepton,
+    elsewhere: Callable[[], AbstractContextManager[Lepton]],
+    tmp_path: Path,
+    database: Database,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    run = deployed(tmp_path, command=["/bin/sh", "-c", "exit 3"])
+    database.record(run)
+    served.fault("DELETE /deployments", 503)
+    supervise(database, run)
+    mark = database.path.parent / endpoint_names.MARKS / run.run_id
+    with elsewhere():
+        tick(database, run.run_id, PAUSE)
+        told = f"the endpoint evaldock-{run.run_id} is in Lepton's workspace {served.name}, and the"
+        assert told in caplog.text
+        # The folder may be gone, and the mark is all there is.
+        os.utime(mark, (0, 0))
+        with pytest.raises(Unreachable, match=f"is in Lepton's workspace {served.name}"):
+            lepton_endpoints.release(run.run_id, None, run.settings, mark.parents[1])
+    assert mark.exists()
+    assert list(served.look()["endpoints"]) == [f"evaldock-{run.run_id}"]
+    tick(database, run.run_id, PAUSE)
+    assert (served.look()["endpoints"], mark.exists()) == ({}, False)
 
 
 def test_an_answer_that_is_lost_makes_no_second_endpoint(

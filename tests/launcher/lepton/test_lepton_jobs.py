@@ -19,6 +19,7 @@ from launcher.jobs import LogChunk, SecretName, State
 from launcher.node import result_stream
 from launcher.runs.database import Database
 from launcher.runs.supervisor import request_stop, resume, tick
+from lepton_place import identity
 from running import evaldock
 from services.lepton import Lepton
 
@@ -38,7 +39,7 @@ def test_every_state_of_theirs_is_one_of_ours(
 ) -> None:
     lepton.change(settings={"hold": True})
     handle = place.submit(place.run(tmp_path, RESULTS))
-    lepton.change(force={handle.native_id: state})
+    lepton.change(force={identity(handle): state})
     answer = place.backend.status([handle])[handle.key]
     assert (answer.state, answer.native) == (expected, state)
     assert answer.exit_code == (0 if expected is State.SUCCEEDED else None)
@@ -48,7 +49,7 @@ def test_every_state_of_theirs_is_one_of_ours(
 def test_a_state_that_nobody_knows_is_unknown(place: Place, lepton: Lepton, tmp_path: Path) -> None:
     lepton.change(settings={"hold": True})
     handle = place.submit(place.run(tmp_path, RESULTS))
-    lepton.change(force={handle.native_id: "Hibernating"})
+    lepton.change(force={identity(handle): "Hibernating"})
     answer = place.backend.status([handle])[handle.key]
     assert (answer.state, answer.native) == (State.UNKNOWN, "UNK")
 
@@ -225,7 +226,7 @@ def test_a_log_that_begins_late_is_waited_for(place: Place, lepton: Lepton, tmp_
     lepton.change(settings={"slow_log": 6})
     assert place.backend.logs(handle, 5) == LogChunk(b"", 5)
     (Path(handle.directory) / "artifacts" / "go").touch()
-    until(lambda: lepton.look()["jobs"][handle.native_id]["status"]["state"] == "Completed", "it ends")
+    until(lambda: lepton.look()["jobs"][identity(handle)]["status"]["state"] == "Completed", "it ends")
     assert place.backend.status([handle])[handle.key].state is State.UNKNOWN
     lepton.change(settings={"slow_log": 0})
     assert place.backend.status([handle])[handle.key].state is State.SUCCEEDED
@@ -259,7 +260,7 @@ def test_a_container_that_ends_without_a_word_has_its_last_lines(
     handle = place.submit(run)
     wait_for(Path(handle.directory) / "artifacts" / "ready")
     until(lambda: b"about" in place.backend.logs(handle, 0).data, "it has printed")
-    for pid in lepton.look()["jobs"][handle.native_id]["pids"]:
+    for pid in lepton.look()["jobs"][identity(handle)]["pids"]:
         subprocess.run(["kill", "-KILL", str(pid)], check=False)
     answer = ended(place, handle)
     assert (answer.state, answer.exit_code) == (State.FAILED, None)

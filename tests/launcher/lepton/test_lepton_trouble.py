@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -15,7 +16,10 @@ from launched import RESULTS, Place, ended, here, supervise, wait_for
 from launcher.backends import lepton_api
 from launcher.backends.protocol import NotSent
 from launcher.jobs import State
+from launcher.runs import supervisor
 from launcher.runs.database import Database
+from launcher.runs.supervisor import request_stop, tick
+from lepton_place import identity
 from services.lepton import Lepton
 
 WAITS = "touch {out}/ready; until [ -e {out}/go ]; do sleep 0.1; done; " + RESULTS
@@ -55,7 +59,7 @@ def test_of_two_launchers_on_two_machines_one_wins(
 
     def launch(machine: str) -> None:
         handle = place.backend.submit(replace(run, directory=str(tmp_path / machine)), run.jobs[0], 1, {})
-        won.append(handle.native_id)
+        won.append(identity(handle))
 
     threads = [threading.Thread(target=launch, args=(name,)) for name in ("one", "two")]
     for thread in threads:
@@ -103,7 +107,7 @@ def test_a_list_that_lacks_a_job_does_not_make_it_lost(
     assert place.backend.status([handle])[handle.key].state is State.RUNNING
     lepton.fault("GET /jobs", 503)
     assert place.backend.status([handle])[handle.key].state is State.UNKNOWN
-    lepton.change(lose=[handle.native_id])
+    lepton.change(lose=[identity(handle)])
     assert place.backend.status([handle])[handle.key].state is State.LOST
 
 
@@ -161,3 +165,47 @@ def test_a_long_list_of_jobs_is_read_to_its_end(
     answers = place.backend.status(handles)
     assert [answer.native for answer in answers.values()] == ["Queueing"] * 5
     assert lepton.look()["counted"]["GET /jobs"] == before + 3
+
+
+def test_a_job_of_another_workspace_is_not_taken_for_lost(
+    place: Place,
+    lepton: Lepton,
+    elsewhere: Callable[[], AbstractContextManager[Lepton]],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(supervisor, "STOP_AGAIN", 0.0)
+    database = Database(tmp_path / "runs.db")
+    run = place.run(tmp_path, WAITS)
+    database.record(run)
+    tick(database, run.run_id, {})
+    with elsewhere() as beside:
+        (row,) = tick(database, run.run_id, {})
+        assert row.state is State.UNKNOWN
+        assert row.reason == (
+            f"{row.key} is in Lepton's workspace {lepton.name}, and the environment leads to "
+            f"{beside.name}: export LEPTON_WORKSPACE_ID={lepton.name}, with its "
+            "LEPTON_WORKSPACE_TOKEN and LEPTON_WORKSPACE_URL"
+        )
+        request_stop(database, run.run_id)
+        tick(database, run.run_id, {})
+        assert beside.look()["jobs"] == {}
+    assert [job["status"]["state"] for job in lepton.look()["jobs"].values()] == ["Running"]
+    (row,) = supervise(database, run)
+    assert (row.state, row.reason) == (State.CANCELLED, "stopped on request")
+    database.close()
+
+
+def test_a_job_that_may_be_in_another_workspace_is_not_started_twice(
+    place: Place, lepton: Lepton, elsewhere: Callable[[], AbstractContextManager[Lepton]], tmp_path: Path
+) -> None:
+    lepton.fault("POST /jobs", "lose")
+    run = place.run(tmp_path, RESULTS)
+    with pytest.raises(Unreachable):
+        place.submit(run)
+    with elsewhere() as beside:
+        with pytest.raises(NotSent, match=f"is in Lepton's workspace {lepton.name}, and"):
+            place.submit(run)
+        assert beside.look()["jobs"] == {}
+    assert ended(place, place.submit(run)).state is State.SUCCEEDED
+    assert len(lepton.look()["jobs"]) == 1
