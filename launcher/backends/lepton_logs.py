@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from dataclasses import dataclass, field
 
-from catalog.errors import NotFound, Unreachable
+from catalog.errors import NotFound, Refused, Unreachable
 from launcher.backends.lepton_api import Lepton
 from launcher.backends.lepton_stream import BYTES, Bounds
 from launcher.jobs import JobHandle, LogChunk
@@ -43,19 +44,20 @@ def read(lepton: Lepton, handle: JobHandle, native: str, since: int) -> LogChunk
 
 
 def receive(lepton: Lepton, handle: JobHandle, native: str) -> Received | None:
-    """What an ended job left in its log; None where it has none any more. Raises Unreachable for a log that
-    was cut on its way."""
+    """What an ended job left in its log; None where it has none, or none that is given out. Raises
+    Unreachable for a log that was cut on its way."""
     best = None
     # Its results take a third more in base64.
     bounds = Bounds.of(COLLECTING, BYTES + 2 * int(handle.settings.get("results_limit", 0)))
-    for replica in lepton.replicas(native):
-        output, whole = _log(lepton, native, replica, bounds)
-        got = received(output)
-        if got.complete:
-            return got
-        if not whole and len(output) < bounds.most:
-            raise Unreachable(f"the log of {replica} broke off; asked again later")
-        best = best or got
+    with suppress(NotFound, Refused):
+        for replica in lepton.replicas(native):
+            output, whole = _log(lepton, native, replica, bounds)
+            got = received(output)
+            if got.complete:
+                return got
+            if not whole and len(output) < bounds.most:
+                raise Unreachable(f"the log of {replica} broke off; asked again later")
+            best = best or got
     return best
 
 

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import os
+import signal
 import threading
 from collections.abc import Callable, Mapping
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -109,6 +111,35 @@ def test_a_list_that_lacks_a_job_does_not_make_it_lost(
     assert place.backend.status([handle])[handle.key].state is State.UNKNOWN
     lepton.change(lose=[identity(handle)])
     assert place.backend.status([handle])[handle.key].state is State.LOST
+
+
+@pytest.mark.parametrize(
+    ("part", "does", "state"),
+    [
+        ("/replicas", 400, State.FAILED),
+        ("/replicas/{}-0/log", 400, State.FAILED),
+        ("/replicas/{}-0/log", 404, State.FAILED),
+        ("/replicas/{}-0/log", 503, State.UNKNOWN),
+        ("/events", 400, State.FAILED),
+        ("/events", 404, State.FAILED),
+    ],
+)
+def test_a_job_whose_log_is_not_given_out_ends_and_leaves_the_others_alone(
+    place: Place, lepton: Lepton, tmp_path: Path, *, part: str, does: int, state: State
+) -> None:
+    run = place.run(tmp_path, "sleep 60", RESULTS)
+    first = place.submit(run)
+    for pid in lepton.look()["jobs"][identity(first)]["pids"]:
+        with suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGKILL)
+    lepton.change(settings={"hold": True}, force={identity(first): "Failed"})
+    other = replace(place.backend.submit(run, run.jobs[1], 1, {}), settings=run.settings)
+    lepton.fault(f"GET /jobs/{identity(first)}{part.format(identity(first))}", does, times=99)
+    answers = place.backend.status([first, other])
+    assert [answer.state for answer in answers.values()] == [state, State.QUEUED]
+    if state is State.FAILED:
+        assert str(answers[first.key].reason).startswith("Lepton says Failed")
+        assert place.backend.collect(first, here(run)) == here(run)
 
 
 def test_who_has_no_token_is_told_what_to_set(
