@@ -21,7 +21,8 @@ from typing import Any
 
 from catalog.errors import EvaldockError, NotFound, Refused, Unreachable
 from launcher.backends import lepton_api, lepton_job
-from launcher.backends.lepton_api import Lepton, NameTaken
+from launcher.backends.lepton_api import Lepton
+from launcher.backends.lepton_errors import NameTaken
 from launcher.jobs import Deployment, JobPlan, RunPlan, SecretName
 from launcher.plans.endpoint_names import KEY_NAME, MARKS, SCHEME, Waiting, own, placeholder
 from launcher.runs import run_directory as files

@@ -16,7 +16,8 @@ from typing import Any
 from catalog.errors import EvaldockError, NotFound, Refused, Unreachable
 from launcher import lepton_endpoints
 from launcher.backends import lepton_api, lepton_job, lepton_logs
-from launcher.backends.lepton_api import Lepton, NameTaken
+from launcher.backends.lepton_api import Lepton
+from launcher.backends.lepton_errors import NameTaken
 from launcher.backends.protocol import NotSent
 from launcher.code import packaging
 from launcher.jobs import JobHandle, JobPlan, JobStatus, LogChunk, RunPlan, State

@@ -8,14 +8,13 @@ from __future__ import annotations
 
 import re
 import warnings
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from functools import cache
 from typing import Any
-from urllib.parse import urlsplit
 
-from catalog.errors import NotFound, Refused, Unreachable, UsageError
-from launcher.backends import lepton_stream
+from catalog.errors import EvaldockError, NotFound, Refused, Unreachable, UsageError
+from launcher.backends import lepton_errors, lepton_stream
 from launcher.backends.lepton_login import HINT, Login, login
 from launcher.backends.lepton_stream import Bounds
 from launcher.backends.protocol import NotSent
@@ -23,10 +22,6 @@ from launcher.backends.protocol import NotSent
 PAGE = 500
 _NAMED = re.compile(r"/workspaces/([^/]+)/?$")
 _MODES = {"job_query_mode": "alive_and_archive"}
-
-
-class NameTaken(Refused):
-    """There is one of this name already."""
 
 
 class Lepton:
@@ -105,10 +100,11 @@ class Lepton:
 
     def endpoint_log(self, name: str) -> bytes:
         """What the endpoint's replicas have printed so far; nothing where it has none."""
+        routes = self._routes()
         kind = "endpoints" if self._client.new_deployment_api_enabled else "deployments"
         try:
             with _errors(f"the replicas of {name}"):
-                found = [str(r.metadata.id_ or r.id_) for r in self._client.deployment.get_replicas(name)]
+                found = [str(r.metadata.id_ or r.id_) for r in routes.get_replicas(name)]
             return b"".join(self._log(f"/{kind}/{name}", each, Bounds.of())[0] for each in sorted(found))
         except NotFound:
             return b""
@@ -156,9 +152,10 @@ class Lepton:
             return _data(self._client.info())
 
     def endpoint(self, name: str) -> dict[str, Any] | None:
+        routes = self._routes()
         try:
             with _errors(f"the endpoint {name}"):
-                return _data(self._client.deployment.get(name))
+                return _data(routes.get(name))
         except NotFound:
             return None
 
@@ -166,14 +163,30 @@ class Lepton:
         """Raises NameTaken where there is one of this name."""
         from leptonai.api.v2.types.deployment import LeptonDeployment  # noqa: PLC0415
 
+        routes = self._routes()
         with _errors("the endpoint"):
-            self._client.deployment.create_with_response(
-                LeptonDeployment(**body), tolerate_legacy_response=True
-            )
+            routes.create_with_response(LeptonDeployment(**body), tolerate_legacy_response=True)
 
     def delete_endpoint(self, name: str) -> None:
+        routes = self._routes()
         with _errors(f"the endpoint {name}", gone=True):
-            self._client.deployment.delete(name)
+            routes.delete(name)
+
+    def _routes(self) -> Any:
+        """Those for endpoints that the workspace has: there are two kinds. Where the client can't ask it, it
+        takes the old ones for as long as this process lives, and there everything seems to be gone."""
+        from leptonai.api.v2.client import reset_new_deployment_api_flag_cache  # noqa: PLC0415
+
+        try:
+            with _errors("the workspace"):
+                self._client.deployment_feature_snapshot()
+        except EvaldockError as error:
+            reset_new_deployment_api_flag_cache(self._client.url)
+            kind = NotSent if isinstance(error, NotSent) else Unreachable
+            raise kind(
+                f"nobody says what kind of endpoints {self.name} has: {error.message}", hint=error.hint
+            ) from None
+        return self._client.deployment
 
 
 @contextmanager
@@ -227,68 +240,29 @@ def _errors(what: str, *, gone: bool = False) -> Iterator[None]:
     try:
         yield
     except (ClientError, ServerError) as error:
-        status, said = error.response.status_code, _said(error.response)
+        status, said = error.response.status_code, lepton_errors.said(error.response)
         if status == 404 and gone:
             return
-        raise _answered(status, what, said) from None
+        raise lepton_errors.answered(status, what, said) from None
     except WorkspaceUnauthorizedError:
-        raise _answered(401, what, "") from None
+        raise lepton_errors.answered(401, what, "") from None
     except WorkspaceForbiddenError:
-        raise _answered(403, what, "") from None
+        raise lepton_errors.answered(403, what, "") from None
     except WorkspaceNotFoundError:
-        raise _answered(404, what, "") from None
+        raise lepton_errors.answered(404, what, "") from None
     except requests.exceptions.ConnectionError as error:
         # Not even a connection: nobody has heard of it.
         never = any(word in str(error) for word in ("NewConnectionError", "NameResolutionError"))
         kind = NotSent if never else Unreachable
         raise kind(
-            f"Lepton can't be reached: {_host(error)}", hint="is LEPTON_WORKSPACE_URL right?"
+            f"Lepton can't be reached: {lepton_errors.host(error)}", hint="is LEPTON_WORKSPACE_URL right?"
         ) from None
     except requests.RequestException as error:
         raise Unreachable(f"Lepton did not answer for {what}: {type(error).__name__}") from None
     except (ValidationError, ValueError) as error:
-        raise Refused(f"Lepton's client refuses {what}: {_first(error)}") from None
+        raise Refused(f"Lepton's client refuses {what}: {lepton_errors.first(error)}") from None
     except RuntimeError:
         raise Unreachable(f"Lepton's answer for {what} makes no sense") from None
-
-
-def _answered(status: int, what: str, said: str) -> Exception:
-    detail = f": {said}" if said else ""
-    if status in (401, 403):
-        why = "knows no such token" if status == 401 else "does not let this token do that"
-        return NotSent(f"Lepton {why} ({status}, {what}){detail}", hint=HINT)
-    if status == 404:
-        return NotFound(f"Lepton knows nothing of {what}{detail}")
-    if status == 409:
-        return NameTaken(f"{what} has a name that is taken")
-    if status == 429 or status >= 500:
-        return Unreachable(f"Lepton answered {status} for {what}{detail}")
-    return Refused(f"Lepton refused {what} ({status}){detail}")
-
-
-def _said(response: Any) -> str:
-    """The server's own sentence, cut short."""
-    try:
-        data = response.json()
-    except ValueError:
-        return str(response.text)[:300].strip()
-    if isinstance(data, dict):
-        data = data.get("message") or data.get("error") or data.get("detail") or data
-    return str(data)[:300]
-
-
-def _host(error: Any) -> str:
-    request = getattr(error, "request", None)
-    return str(urlsplit(request.url).netloc) if request is not None and request.url else "no connection"
-
-
-def _first(error: Exception) -> str:
-    """Where in the data, and why; never the data itself."""
-    errors: Sequence[Mapping[str, Any]] = getattr(error, "errors", lambda **_: ())(include_input=False)
-    if errors:
-        where = ".".join(str(part) for part in errors[0]["loc"])
-        return f"{where}: {errors[0]['msg']}"
-    return str(error)[:300]
 
 
 def _data(model: Any) -> dict[str, Any]:

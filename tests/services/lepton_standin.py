@@ -279,8 +279,9 @@ class Handler(BaseHTTPRequestHandler):
 
     def endpoints(self, workspace: Workspace, parts: list[str]) -> tuple[int, Any]:
         new = workspace.settings.get("new_api", False)
-        if self.path.split("?")[0].endswith("/deployments") and new:
-            raise Answer(400, "this workspace has endpoints")
+        family = "endpoints" if new else "deployments"
+        if urlsplit(self.path).path.removeprefix(BASE).split("/")[1] != family:
+            raise Answer(400 if self.command == "POST" else 404, f"this workspace has {family}")
         if not parts and self.command == "POST":
             return self.create_endpoint(workspace, new)
         if not parts:

@@ -219,6 +219,23 @@ def test_a_server_that_prints_all_the_time_goes_all_the_same(
     assert "again" in (Path(run.directory) / "endpoint.log").read_text()
 
 
+def test_a_workspace_that_can_not_be_asked_is_not_taken_for_an_old_one(
+    served: Lepton, tmp_path: Path, database: Database
+) -> None:
+    served.change(settings={"new_api": True})
+    # More often than the client asks.
+    served.fault("GET /workspace", 503, times=3)
+    run = deployed(tmp_path)
+    database.record(run)
+    (row,) = tick(database, run.run_id, PAUSE)
+    assert row.state is State.PLANNED
+    assert str(row.reason).startswith(f"nobody says what kind of endpoints {served.name} has: ")
+    assert states(supervise(database, run)) == [State.SUCCEEDED]
+    left = served.look()
+    assert (left["endpoints"], left["secrets"]) == ({}, [])
+    assert not any(name.endswith("/deployments") for name in left["counted"])
+
+
 DIES = """
 import os, sys
 from pathlib import Path
