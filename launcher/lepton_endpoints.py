@@ -53,9 +53,9 @@ def specification(run: RunPlan, job: JobPlan, token: str | None = None) -> dict[
         "min_replicas": least,
         "max_replicas": serving.get("max_replicas") or least,
     }
-    placed = lepton_job.placed(
-        {**settings, "node_group": serving.get("node_group") or settings.get("node_group", ())}
-    )
+    # Nodes, reservation and priority of the jobs' are those of their group.
+    group = serving.get("node_group")
+    placed = lepton_job.placed({"node_group": group} if group else settings)
     if "affinity" in placed:
         requirement["affinity"] = placed.pop("affinity")
     if deployment.resources.shm:
@@ -190,7 +190,7 @@ def _create(lepton: Lepton, run: RunPlan, job: JobPlan) -> None:
     # Left by a launcher that ended before it had made the endpoint.
     lepton.delete_secret(name)
     lepton.create_secret(name, token)
-    body = specification(run, job, token)
+    body = specification(_placed(lepton, run), job, token)
     assert body is not None  # noqa: S101 # its caller asked
     try:
         lepton.create_endpoint(body)
@@ -198,6 +198,14 @@ def _create(lepton: Lepton, run: RunPlan, job: JobPlan) -> None:
         # Another launcher was quicker, and its endpoint doesn't know the secret as it is now.
         lepton.delete_endpoint(name)
         raise Waiting(f"the endpoint {name} is made anew") from None
+
+
+def _placed(lepton: Lepton, run: RunPlan) -> RunPlan:
+    """With ids for the node groups."""
+    serving: Mapping[str, Any] = run.settings.get("endpoint") or {}
+    side = {"node_group": lepton.group_ids(serving.get("node_group", ()))}
+    groups = lepton.group_ids(() if side["node_group"] else run.settings.get("node_group", ()))
+    return replace(run, settings={**run.settings, "node_group": groups, "endpoint": {**serving, **side}})
 
 
 def _url(lepton: Lepton, name: str) -> str:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import time
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -75,7 +76,9 @@ def submit(
         if native is None:
             _check_secrets(lepton, job)
             _stage(run, job, folder, attempt)
-            body = lepton_job.specification(run, job, attempt, _code(run, job))
+            groups = lepton.group_ids(run.settings.get("node_group", ()))
+            placed = replace(run, settings={**run.settings, "node_group": groups})
+            body = lepton_job.specification(placed, job, attempt, _code(run, job))
             # Before it is there: who comes back asks the workspace that may have it.
             files.write_json(folder / SUBMITTED, noted)
             try:

@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import re
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import cache
 from typing import Any
 
 from catalog.errors import EvaldockError, NotFound, Refused, Unreachable, UsageError
+from catalog.nearest import did_you_mean
 from launcher.backends import lepton_errors, lepton_stream
 from launcher.backends.lepton_login import HINT, Login, login
 from launcher.backends.lepton_stream import Bounds
@@ -140,12 +141,22 @@ class Lepton:
             found = self._client.shapes.list_shapes(node_group=node_group, purpose="job")
             return sorted({str(s.spec.name or s.metadata.name or s.metadata.id_) for s in found})
 
-    def node_groups(self) -> list[str]:
+    def node_groups(self) -> dict[str, str]:
+        """Their ids by both that they are called: name and id."""
         with _errors("the node groups"):
-            groups = self._client.nodegroup.list_all()
-            return sorted(
-                {str(n) for group in groups for n in (group.metadata.id_, group.metadata.name) if n}
+            groups = [group.metadata for group in self._client.nodegroup.list_all()]
+        ids = {str(group.id_): str(group.id_) for group in groups if group.id_}
+        return {**ids, **{str(group.name): str(group.id_ or group.name) for group in groups if group.name}}
+
+    def group_ids(self, groups: Sequence[str]) -> list[str]:
+        """People name groups, and specifications hold their ids. Raises Refused for one that isn't there."""
+        known = self.node_groups() if groups else {}
+        if strange := [group for group in groups if group not in known]:
+            raise Refused(
+                f"the workspace has no node group {strange[0]!r}{did_you_mean(strange[0], sorted(known))}",
+                hint="execution.node_group or execution.endpoint.node_group; `lep node list` shows them",
             )
+        return [known[group] for group in groups]
 
     def workspace(self) -> dict[str, Any]:
         with _errors("the workspace"):

@@ -46,7 +46,7 @@ def _workspace(lepton: Lepton) -> Check:
 
 
 def _placed(lepton: Lepton, settings: Mapping[str, Any]) -> Iterator[Check]:
-    groups = lepton.node_groups()
+    groups = sorted(lepton.node_groups())
     wanted = list(settings.get("node_group", ()))
     for name in wanted:
         yield _one_of("node group", name, groups, "execution.node_group")

@@ -24,7 +24,7 @@ from urllib.parse import parse_qs, urlsplit
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 from services.lepton_containers import Container
-from services.lepton_workspace import Endpoint, Job, Workspace
+from services.lepton_workspace import Endpoint, Job, Workspace, group_id
 
 BASE = "/api/v2/workspaces/"
 MAX_NAME = 36
@@ -191,7 +191,7 @@ class Handler(BaseHTTPRequestHandler):
 
     def node_groups(self, workspace: Workspace, _: list[str]) -> tuple[int, Any]:
         names = workspace.settings["node_groups"]
-        return 200, [{"metadata": {"id": n, "name": n}, "spec": {}, "status": {}} for n in names]
+        return 200, [{"metadata": {"id": group_id(n), "name": n}, "spec": {}, "status": {}} for n in names]
 
     def jobs(self, workspace: Workspace, parts: list[str]) -> tuple[int, Any]:
         if not parts:

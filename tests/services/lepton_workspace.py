@@ -19,6 +19,11 @@ from services.lepton_containers import Container
 ENDED = ("Completed", "Failed", "Stopped", "Deleted")
 
 
+def group_id(name: str) -> str:
+    """Of a node group."""
+    return f"{name}-1a2b"
+
+
 @dataclass(slots=True)
 class Job:
     """`forced` is a state that nothing of it explains."""
@@ -98,7 +103,7 @@ class Workspace:
         """Through its states, as far as the workspace lets it come."""
         spec, identity = job.body["spec"], job.body["metadata"]["id"]
         wanted = (spec.get("affinity") or {}).get("allowed_dedicated_node_groups") or []
-        if self.settings.get("hold") or not set(wanted) <= set(self.settings["node_groups"]):
+        if self.settings.get("hold") or not set(wanted) <= set(map(group_id, self.settings["node_groups"])):
             job.events.append("NoCapacity")
             return
         job.state = "Starting"

@@ -364,6 +364,32 @@ def test_a_plan_shows_what_will_be_asked_and_opens_no_socket(
     assert made["secrets"] == [f"evaldock-{run.run_id}"]
 
 
+def test_an_endpoint_in_a_node_group_of_its_own_takes_nothing_of_the_jobs(
+    served: Lepton, tmp_path: Path, database: Database
+) -> None:
+    served.change(settings={"node_groups": ["cpus", "gpus"]})
+    jobs = {"node_group": "cpus", "node_names": "cpu-1", "reservation": "r", "priority": "mid-4000"}
+    for serving, affinity in (
+        ({"node_group": "gpus"}, {"allowed_dedicated_node_groups": ["gpus-1a2b"]}),
+        (
+            {},
+            {
+                "allowed_dedicated_node_groups": ["cpus-1a2b"],
+                "allowed_nodes_in_node_group": ["cpu-1"],
+            },
+        ),
+    ):
+        port, env = free_port(), {"PYTHONPATH": f"lit:{ROOT}"}
+        server = {"command": standin_command(port), "port": port, "env_vars": env}
+        run = planned(tmp_path / f"with-{len(serving)}", server, endpoint=serving, **jobs)
+        database.record(run)
+        tick(database, run.run_id, PAUSE)
+        spec = served.look()["endpoints"][f"evaldock-{run.run_id}"]["spec"]
+        assert spec["resource_requirement"]["affinity"] == affinity
+        assert bool(spec.get("queue_config")) == bool(spec.get("reservation_config")) == (not serving)
+        assert states(supervise(database, run)) == [State.SUCCEEDED]
+
+
 def test_settings_that_contradict_one_another_are_told(tmp_path: Path) -> None:
     with pytest.raises(InvalidInput) as raised:
         planned(tmp_path, {"type": "nim", "image": None, "extra_args": "--x", "mounts": ["/models:/models"]})

@@ -82,10 +82,11 @@ def test_a_missing_secret_is_told_before_anything_starts(
     assert lepton.look()["jobs"] == {}
 
 
-def test_a_job_that_waits_for_a_node_group_is_queued_and_cancelled(
+def test_a_job_that_waits_for_a_node_is_queued_and_cancelled(
     place: Place, lepton: Lepton, tmp_path: Path
 ) -> None:
-    run = place.run(tmp_path, "touch {out}/ran", settings={**place.settings, "node_group": ["elsewhere"]})
+    lepton.change(settings={"hold": True})
+    run = place.run(tmp_path, "touch {out}/ran")
     handle = place.submit(run)
     answer = place.backend.status([handle])[handle.key]
     assert (answer.state, answer.native) == (State.QUEUED, "Queueing")
@@ -94,6 +95,21 @@ def test_a_job_that_waits_for_a_node_group_is_queued_and_cancelled(
     assert (answer.state, answer.reason) == (State.CANCELLED, "stopped on request")
     place.backend.collect(handle, here(run))
     assert not (here(run) / "artifacts" / "ran").exists()
+
+
+@pytest.mark.parametrize("group", ["group", "group-1a2b"], ids=["name", "id"])
+def test_a_job_runs_in_the_node_group_that_is_named(
+    place: Place, lepton: Lepton, tmp_path: Path, group: str
+) -> None:
+    run = place.run(tmp_path, RESULTS, settings={**place.settings, "node_group": [group]})
+    asked = backend.plan(run, run.jobs[0])["job"]["spec"]["affinity"]
+    assert asked == {"allowed_dedicated_node_groups": [group]}
+    assert ended(place, place.submit(run)).state is State.SUCCEEDED
+    (job,) = lepton.look()["jobs"].values()
+    assert job["spec"]["affinity"] == {"allowed_dedicated_node_groups": ["group-1a2b"]}
+    run = place.run(tmp_path, RESULTS, settings={**place.settings, "node_group": ["groop"]})
+    with pytest.raises(Refused, match="has no node group 'groop'; did you mean 'group'"):
+        place.submit(run)
 
 
 def test_a_job_whose_log_goes_with_its_end_is_cancelled_all_the_same(
