@@ -92,11 +92,20 @@ def _machine() -> Iterator[Check]:
     from catalog import __version__  # noqa: PLC0415
     from catalog.cachedir import cache_dir  # noqa: PLC0415
     from launcher.runs.database import Database, default_path  # noqa: PLC0415
+    from launcher.runs.releasing import left_over  # noqa: PLC0415
 
     yield ok("evaldock", f"{__version__}, Python {platform.python_version()} ({sys.executable})")
     try:
-        Database().close()
+        opened = Database()
+        left = left_over(opened)
+        opened.close()
         yield folder("state", default_path().parent, "point EVALDOCK_STATE at a folder of yours")
+        if left:
+            yield warn(
+                "endpoints",
+                f"what Lepton served for runs that have ended was not removed: {', '.join(left)}",
+                "`evaldock tick` tries again, and says what is in the way",
+            )
     except EvaldockError as error:
         yield failed("state", error)
     except OSError as error:

@@ -119,7 +119,10 @@ def keyed(run: RunPlan, job: JobPlan) -> JobPlan:
 def release_marked(run_id: str, state: Path) -> None:
     """By what was noted beside the database."""
     mark = state / MARKS / run_id
-    os.utime(mark)
+    try:
+        os.utime(mark)
+    except FileNotFoundError:
+        return  # another command was quicker
     made = files.read_json(mark) or {}
     directory = made.get("directory")
     release(run_id, Path(directory) if directory else None, made.get("settings", {}), state)
@@ -132,8 +135,10 @@ def release(run_id: str, directory: Path | None, settings: Mapping[str, Any], st
         with lepton_api.connected(settings) as lepton:
             noted = {**(files.read_json(mark) or {}), **made}
             lepton.expect(noted.get("workspace", ""), f"the endpoint {name}")
-            _keep_log(lepton, name, directory)
-            lepton.delete_endpoint(name)
+            # Also because who doesn't answer needn't be asked for a log first.
+            if lepton.endpoint(name) is not None:
+                _keep_log(lepton, name, directory)
+                lepton.delete_endpoint(name)
             lepton.delete_secret(name)
             left = lepton.endpoint(name)
             if left is not None and _state(left) != "Deleting":

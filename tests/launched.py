@@ -18,7 +18,8 @@ from launcher.backends.protocol import Backend, load
 from launcher.jobs import Endpoint, JobHandle, JobPlan, JobStatus, RunPlan, State
 from launcher.runs import run_id
 from launcher.runs.database import Database, JobRow
-from launcher.runs.supervisor import finished, tick
+from launcher.runs.judging import finished
+from launcher.runs.supervisor import tick
 
 Answer = TypeVar("Answer")
 # The environment in which, and the handle by which, a job is asked for in vain.

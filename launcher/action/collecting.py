@@ -25,8 +25,8 @@ from launcher.commands.options import database
 from launcher.results import reporting
 from launcher.runs import open_runs
 from launcher.runs import run_directory as files
+from launcher.runs.judging import finished
 from launcher.runs.open_runs import OpenRun
-from launcher.runs.supervisor import finished
 
 # How long nobody else looks after the runs of one who vanished in the middle of it, in seconds.
 HELD = 3600.0

@@ -32,6 +32,7 @@ def kill(*, runs: tuple[str, ...], no_wait: bool, give_up: bool) -> int:
     """
     from launcher.commands.views import Watch, waiting  # noqa: PLC0415
     from launcher.runs import supervisor  # noqa: PLC0415
+    from launcher.runs.releasing import release_left_over  # noqa: PLC0415
     from launcher.runs.watching import until_finished  # noqa: PLC0415
 
     with database() as opened:
@@ -42,6 +43,7 @@ def kill(*, runs: tuple[str, ...], no_wait: bool, give_up: bool) -> int:
                 out(f"{run_id}: {len(keys)} jobs given up")
                 if keys:
                     note("what may still run there goes on running: nobody was asked to stop it")
+            release_left_over(opened)
             return 0
         for run_id in chosen:
             supervisor.request_stop(opened, run_id)
@@ -110,6 +112,7 @@ def tick(*, runs: tuple[str, ...], loop: bool, as_json: bool) -> int:
     """
     from launcher.commands.views import Watch, job_data, print_rows  # noqa: PLC0415
     from launcher.runs import supervisor, watching  # noqa: PLC0415
+    from launcher.runs.releasing import release_left_over  # noqa: PLC0415
 
     with database() as opened:
         rows, code = [], 0
@@ -131,6 +134,7 @@ def tick(*, runs: tuple[str, ...], loop: bool, as_json: bool) -> int:
             print_json([{"run": plan.run_id, **job_data(plan, row)} for plan, row in rows])
         elif rows:
             print_rows(rows)
+        release_left_over(opened)
     return code
 
 

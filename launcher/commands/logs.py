@@ -33,7 +33,8 @@ def logs(*, runs: tuple[str, ...], follow: bool, interval: float) -> None:
       evaldock logs 0mg4
       evaldock logs 0mg4a1b2c3d4e5f6-002 --follow
     """
-    from launcher.runs.supervisor import finished, tick  # noqa: PLC0415
+    from launcher.runs.judging import finished  # noqa: PLC0415
+    from launcher.runs.supervisor import tick  # noqa: PLC0415
 
     with database() as opened:
         chosen = _jobs(opened, runs)

@@ -33,7 +33,8 @@ def status(*, runs: tuple[str, ...], watch: bool, interval: float, as_json: bool
       evaldock status 0mg4-007
       evaldock status 0mg4 0mh1 --json
     """
-    from launcher.runs.supervisor import finished  # noqa: PLC0415
+    from launcher.runs.judging import finished  # noqa: PLC0415
+    from launcher.runs.releasing import release_left_over  # noqa: PLC0415
 
     with database() as opened:
         keys = {row.key for name in runs for row in named_jobs(opened, name)}
@@ -42,6 +43,7 @@ def status(*, runs: tuple[str, ...], watch: bool, interval: float, as_json: bool
             asked = [(plan, row) for plan, found in _ask(opened, chosen) for row in found]
             rows = [(plan, row) for plan, row in asked if not runs or row.key in keys]
             _print(rows, as_json)
+            release_left_over(opened)
             if not watch or finished([row for _, row in rows]):
                 return 0
             time.sleep(interval)

@@ -7,15 +7,13 @@ Plans hold a placeholder (`launcher.plans.endpoint_names`). The code that asks w
 from __future__ import annotations
 
 import time
+from contextlib import suppress
 from pathlib import Path
 
 from launcher.jobs import JobPlan, RunPlan
 from launcher.plans.endpoint_names import MARKS, Waiting, own
 
-# Seconds between tries to remove what another run left.
-TRY_AGAIN = 60.0
-
-__all__ = ["Waiting", "left_over", "located", "release", "release_left_over"]
+__all__ = ["Waiting", "located", "marked", "release", "release_left_over"]
 
 
 def located(run: RunPlan, job: JobPlan, state: Path) -> JobPlan:
@@ -36,13 +34,16 @@ def release(run: RunPlan, state: Path) -> None:
         lepton_endpoints.release(run.run_id, Path(run.directory), run.settings, state)
 
 
-def left_over(state: Path) -> list[str]:
-    """Runs whose endpoints were made from here and are not known to be gone, without those that were tried a
-    moment ago."""
+def marked(state: Path) -> dict[str, float]:
+    """Runs whose endpoints were made from here and are not known to be gone, and how many seconds ago it was
+    last tried to remove what another run had left."""
+    found = {}
     folder = state / MARKS
-    if not folder.is_dir():
-        return []
-    return sorted(path.name for path in folder.iterdir() if time.time() - path.stat().st_mtime > TRY_AGAIN)
+    for mark in sorted(folder.iterdir()) if folder.is_dir() else ():
+        # Another command may just have removed it.
+        with suppress(FileNotFoundError):
+            found[mark.name] = time.time() - mark.stat().st_mtime
+    return found
 
 
 def release_left_over(run_id: str, state: Path) -> None:

@@ -20,6 +20,11 @@ TIMED_OUT = "timed out"
 UNKNOWN_DEADLINE = 300.0
 
 
+def finished(rows: Sequence[JobRow]) -> bool:
+    """Every job has ended and is collected."""
+    return all(row.state.terminal and row.collected is not None for row in rows)
+
+
 def judged(row: JobRow, status: JobStatus, failed_dependency: str | None = None) -> JobStatus:
     """A job that was asked to stop ended because of that, unless it had succeeded before. One that nobody
     here asked was stopped by its machine, and may be tried again; or it never ran, because of a

@@ -8,7 +8,6 @@ Queueing, dependencies, concurrency, retries, deadlines and the failure policy a
 from __future__ import annotations
 
 import fcntl
-import logging
 import os
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -17,12 +16,11 @@ from dataclasses import replace
 from pathlib import Path
 from typing import cast
 
-from catalog.errors import EvaldockError, Refused, Unreachable
+from catalog.errors import Refused, Unreachable
 from launcher.backends.protocol import Backend, StopsMany, load
 from launcher.jobs import JobHandle, JobStatus, RunPlan, State
-from launcher.plans import served_models
 from launcher.runs import handle as run_handle
-from launcher.runs import judging
+from launcher.runs import judging, releasing
 from launcher.runs import run_directory as files
 from launcher.runs.database import Database, JobRow
 from launcher.runs.submitting import LONGEST_PAUSE, Ready, Submitter, first_pause, handle_of
@@ -31,7 +29,6 @@ STOP_AGAIN = 15.0
 # How many times as long as the last time took nothing is written while jobs are handed over: the handle holds
 # all of the run, and a job that it has no number of is found by its key.
 WRITING = 20.0
-_LOG = logging.getLogger(__name__)
 
 
 def tick(database: Database, run_id: str, environ: Mapping[str, str]) -> list[JobRow]:
@@ -41,11 +38,6 @@ def tick(database: Database, run_id: str, environ: Mapping[str, str]) -> list[Jo
         if mine:
             _Round(database, plan, environ).run()
     return database.jobs(run_id)
-
-
-def finished(rows: Sequence[JobRow]) -> bool:
-    """Every job has ended and is collected."""
-    return all(row.state.terminal and row.collected is not None for row in rows)
 
 
 def request_stop(database: Database, run_id: str) -> None:
@@ -103,7 +95,8 @@ class _Round:
         self._stop()
         self._drop_blocked()
         self._submit()
-        self._release()
+        releasing.release(self.database, self.plan, lambda text: self._say(Path(self.plan.directory), text))
+        releasing.release_left_over(self.database, but=self.plan.run_id)
         after = self._rows()
         changed = [replace(row, seen=None) for row in after] != [replace(row, seen=None) for row in before]
         if changed or not (Path(self.plan.directory) / files.HANDLE).exists():
@@ -281,19 +274,6 @@ class _Round:
                 if accepted and time.monotonic() > self.write_after:
                     self._write_handle()
             tried.update(each.row.key for each in ready)
-
-    def _release(self) -> None:
-        """What was made for a run beside its jobs goes when they have ended, or their launcher died."""
-        state = self.database.path.parent
-        try:
-            if finished(self._rows()):
-                served_models.release(self.plan, state)
-            for run_id in served_models.left_over(state):
-                if run_id != self.plan.run_id and finished(self.database.jobs(run_id)):
-                    served_models.release_left_over(run_id, state)
-        except (EvaldockError, OSError) as error:
-            self._say(Path(self.plan.directory), f"an endpoint on Lepton has to be removed later: {error}")
-            _LOG.warning("an endpoint on Lepton was not removed; the next command tries again: %s", error)
 
     def _write_handle(self) -> None:
         began = time.monotonic()

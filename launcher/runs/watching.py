@@ -12,9 +12,10 @@ from pathlib import Path
 from launcher.jobs import RunPlan, State
 from launcher.runs import run_directory as files
 from launcher.runs.database import Database, JobRow
+from launcher.runs.judging import finished
 from launcher.runs.progress import Progress
 from launcher.runs.progress import read as read_progress
-from launcher.runs.supervisor import finished, tick
+from launcher.runs.supervisor import tick
 
 SHORTEST, LONGEST = 0.2, 5.0
 

@@ -24,8 +24,9 @@ from launcher.jobs import RunPlan, State
 from launcher.plans import endpoint_names, served_models
 from launcher.runs import run_id
 from launcher.runs.database import Database
-from launcher.runs.supervisor import request_stop, tick
+from launcher.runs.supervisor import give_up, request_stop, tick
 from planned_runs import HARNESSES, plan
+from running import evaldock
 from services.lepton import Lepton
 from services.processes import free_port
 
@@ -84,7 +85,7 @@ def test_a_model_is_served_for_a_run_and_removed_with_it(
     assert left["endpoints"] == {}
     assert left["secrets"] == []
     assert "stand-in" in (Path(run.directory) / "endpoint.log").read_text()
-    assert served_models.left_over(database.path.parent) == []
+    assert served_models.marked(database.path.parent) == {}
     # The token stood in the workspace's secret alone.
     (job,) = left["jobs"].values()
     references = [variable["value_from"] for variable in job["spec"]["envs"]]
@@ -286,6 +287,42 @@ def test_what_could_not_be_removed_goes_with_the_next_command(
     left = served.look()
     assert (left["endpoints"], left["secrets"]) == ({}, [])
     assert not mark.exists()
+
+
+@pytest.mark.parametrize("command", [["status"], ["tick"], ["kill", "--give-up"], ["adopt"], ["kill"]])
+def test_commands_without_any_open_run_remove_what_was_left(
+    served: Lepton,
+    tmp_path: Path,
+    database: Database,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+    *,
+    command: list[str],
+) -> None:
+    monkeypatch.setenv("EVALDOCK_STATE", str(database.path.parent))
+    run = deployed(tmp_path / "first", command=["/bin/sh", "-c", "exit 3"])
+    database.record(run)
+    served.fault("DELETE /deployments", 503)
+    supervise(database, run)
+    other = planned(tmp_path / "other")
+    database.record(other)
+    give_up(database, other.run_id)
+    named = {"kill": [other.run_id], "adopt": [f"{other.directory}/run.json"]}.get(command[0], [])
+    warned = evaldock("doctor", "--backend", "process", "--catalog", HARNESSES.parent)
+    assert f"was not removed: {run.run_id}" in warned.out
+    served.fault("DELETE /deployments", 503)
+    caplog.clear()
+    ran = evaldock(*command, *named)
+    assert ran.code == 0, ran.err
+    assert "was not removed; the next command tries again" in caplog.text
+    assert list(served.look()["endpoints"]) == [f"evaldock-{run.run_id}"]
+    # Not with every command of a loop.
+    assert evaldock(*command, *named).code == 0
+    assert list(served.look()["endpoints"]) == [f"evaldock-{run.run_id}"]
+    os.utime(database.path.parent / endpoint_names.MARKS / run.run_id, (0, 0))
+    assert evaldock(*command, *named).code == 0
+    left = served.look()
+    assert (left["endpoints"], left["secrets"]) == ({}, [])
 
 
 def test_an_endpoint_in_another_workspace_is_not_taken_for_removed(

@@ -13,7 +13,8 @@ from catalog.errors import Refused
 from launched import Place, states
 from launcher.jobs import JobHandle, JobStatus, RunPlan, State
 from launcher.runs.database import Database
-from launcher.runs.supervisor import finished, give_up, resume, tick
+from launcher.runs.judging import finished
+from launcher.runs.supervisor import give_up, resume, tick
 from running import evaldock
 from services.processes import free_port
 
