@@ -96,7 +96,7 @@ def located(run: RunPlan, job: JobPlan, served_by: str, state: Path) -> JobPlan:
             name, health = served_by.removeprefix(SCHEME), None
             since = _first_asked(Path(run.directory) / WAITING)
         try:
-            url = _url(lepton, name)
+            url = _url(lepton, name, made=health is not None)
             if health is not None:
                 _check_health(url + health)
         except Waiting as waiting:
@@ -213,9 +213,11 @@ def _placed(lepton: Lepton, run: RunPlan) -> RunPlan:
     return replace(run, settings={**run.settings, "node_group": groups, "endpoint": {**serving, **side}})
 
 
-def _url(lepton: Lepton, name: str) -> str:
-    """Without a slash at its end."""
+def _url(lepton: Lepton, name: str, *, made: bool) -> str:
+    """Without a slash at its end. One that is `made` for the run is made again when it is gone."""
     found = lepton.endpoint(name)
+    if found is None and made:
+        raise Waiting(f"the endpoint {name} has just gone, and is made again")
     if found is None:
         raise NotFound(
             f"the workspace has no endpoint {name!r}",
@@ -227,7 +229,7 @@ def _url(lepton: Lepton, name: str) -> str:
         last = lepton.endpoint_log(name).decode("utf-8", "replace").strip().splitlines()[-20:]
         said = "; its last lines:\n" + "\n".join(last) if last else "; it printed nothing"
         raise Refused(f"the endpoint {name} is of no use: Lepton says Error{said}")
-    if state in ("Stopped", "Deleting"):
+    if state == "Stopped" or (state == "Deleting" and not made):
         raise Refused(
             f"the endpoint {name} is of no use: Lepton says {state}", hint=f"`lep endpoint status -n {name}`"
         )

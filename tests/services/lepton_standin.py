@@ -287,6 +287,11 @@ class Handler(BaseHTTPRequestHandler):
         if not parts:
             return 200, [self.endpoint_data(workspace, e, new) for e in workspace.endpoints.values()]
         endpoint = workspace.endpoints.get(parts[0])
+        if endpoint and endpoint.state == "Deleting" and self.command == "GET":
+            endpoint.lingers -= 1
+            if endpoint.lingers < 0:
+                workspace.endpoints.pop(parts[0])
+                endpoint = None
         if endpoint is None:
             raise Answer(404, f"endpoint {parts[0]} not found")
         if len(parts) == 2:
@@ -294,8 +299,9 @@ class Handler(BaseHTTPRequestHandler):
         if len(parts) == 4 and (container := endpoint.container):
             return 200, lambda: self.follow(workspace, container)
         if self.command == "DELETE":
-            workspace.endpoints.pop(parts[0])
-            endpoint.state = "Deleting"
+            endpoint.state, endpoint.lingers = "Deleting", workspace.settings.get("lingers", 0)
+            if not endpoint.lingers:
+                workspace.endpoints.pop(parts[0])
             if endpoint.container:
                 endpoint.container.kill()
             return 200, {}

@@ -47,13 +47,15 @@ class Endpoint:
     port: int
     state: str = "Starting"
     container: Container | None = None
+    # Answers in which it still is there after it was deleted.
+    lingers: int = 0
 
 
 @dataclass(slots=True)
 class Workspace:
     """`settings`: token, secrets, shapes, node_groups, unique_names, new_api, hold (jobs stay queued), path
     (folders of programs that images hold), stopped_forgets (a stopped job has no replicas any more), slow_log
-    (seconds before a log begins)."""
+    (seconds before a log begins), lingers (answers that still show an endpoint that was deleted)."""
 
     name: str
     folder: Path

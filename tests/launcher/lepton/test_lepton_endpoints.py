@@ -24,7 +24,7 @@ from launcher.jobs import RunPlan, State
 from launcher.plans import endpoint_names, served_models
 from launcher.runs import run_id
 from launcher.runs.database import Database
-from launcher.runs.supervisor import give_up, request_stop, tick
+from launcher.runs.supervisor import give_up, request_stop, resume, tick
 from planned_runs import HARNESSES, plan
 from running import evaldock
 from services.lepton import Lepton
@@ -349,6 +349,24 @@ def test_an_endpoint_in_another_workspace_is_not_taken_for_removed(
     assert list(served.look()["endpoints"]) == [f"evaldock-{run.run_id}"]
     tick(database, run.run_id, PAUSE)
     assert (served.look()["endpoints"], mark.exists()) == ({}, False)
+
+
+def test_an_endpoint_that_is_still_going_is_made_again(
+    served: Lepton, tmp_path: Path, database: Database
+) -> None:
+    served.change(settings={"lingers": 4})
+    served.fault("POST /jobs", 422)
+    run = deployed(tmp_path)
+    database.record(run)
+    assert states(supervise(database, run)) == [State.FAILED]
+    assert list(served.look()["endpoints"]) == [f"evaldock-{run.run_id}"]
+    assert served_models.marked(database.path.parent) == {}
+    resume(database, run.run_id)
+    (row,) = tick(database, run.run_id, PAUSE)
+    assert row.state is State.PLANNED
+    assert str(row.reason).endswith("is not ready yet (Lepton says Deleting)")
+    assert states(supervise(database, run)) == [State.SUCCEEDED]
+    assert served.look()["counted"]["POST /deployments"] == 2
 
 
 def test_an_answer_that_is_lost_makes_no_second_endpoint(
