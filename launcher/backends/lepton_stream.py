@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -43,11 +44,10 @@ def read(response: Any, bounds: Bounds) -> tuple[bytes, bool]:
 
 
 def _impatient(response: Any) -> None:
-    """`requests` knows one time only to wait for the headers and for each part of the body."""
-    body = response.raw._fp.fp
-    # None where there is no body at all.
-    if body is not None:
-        body.raw._sock.settimeout(PAUSE)
+    """`requests` knows one time only to wait for the headers and for each part of the body. Where its inside
+    is another one, or there is no body at all, that time holds."""
+    with suppress(AttributeError):
+        response.raw._fp.fp.raw._sock.settimeout(PAUSE)
 
 
 def _size(response: Any) -> int | None:

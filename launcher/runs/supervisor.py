@@ -16,7 +16,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import cast
 
-from catalog.errors import Refused, Unreachable
+from catalog.errors import EvaldockError, Refused, Unreachable
 from launcher.backends.protocol import Backend, StopsMany, load
 from launcher.jobs import JobHandle, JobStatus, RunPlan, State
 from launcher.runs import handle as run_handle
