@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import subprocess
 import sys
@@ -26,14 +27,16 @@ def until_finished(
     environ: Mapping[str, str],
     *,
     seen: Callable[[Sequence[JobRow]], None] | None = None,
+    patience: float = math.inf,
 ) -> list[JobRow]:
-    """Rounds until all jobs have ended and are collected; less often while nothing happens."""
-    pause, before = SHORTEST, None
+    """Rounds until all jobs have ended and are collected, or `patience` seconds are over; less often while
+    nothing happens."""
+    pause, before, until = SHORTEST, None, time.monotonic() + patience
     while True:
         rows = tick(database, run_id, environ)
         if seen is not None:
             seen(rows)
-        if finished(rows):
+        if finished(rows) or time.monotonic() >= until:
             return rows
         now = [(row.state, row.attempt) for row in rows]
         pause = SHORTEST if now != before else min(pause * 1.5, LONGEST)

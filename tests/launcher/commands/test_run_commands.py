@@ -227,6 +227,8 @@ def test_runs_are_listed_followed_adopted_and_forgotten(
     assert evaldock("prune", "--older-than", "1h").err == "evaldock: 0 runs removed\n"
     dry = evaldock("prune", "--older-than", "0s", "--files", "--dry-run")
     assert dry.out.splitlines() == [f"would remove {second}", f"would remove {first}"]
+    dry = evaldock("prune", "--older-than", "0s", "--dry-run", "--json")
+    assert dry.json == {"removed": [second, first], "dry_run": True}
     evaldock("prune", "--older-than", "0s", "--files")
     assert list((tmp_path / "runs").iterdir()) == []
     assert ids(evaldock("ls", "runs", "--json")) == []

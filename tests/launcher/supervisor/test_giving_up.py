@@ -50,6 +50,19 @@ def test_what_nobody_can_be_asked_about_is_written_off(gone: RunPlan, database: 
     assert evaldock("kill", gone.run_id, "--give-up").out == f"{gone.run_id}: 0 jobs given up\n"
 
 
+def test_what_does_not_end_is_waited_for_only_so_long(gone: RunPlan, database: Database) -> None:
+    said = evaldock("kill", gone.run_id, "--wait", "0s")
+    assert said.code == 4
+    assert said.out == f"{gone.run_id}: 1 of 4 jobs cancelled\n"
+    assert (
+        f"3 jobs of {gone.run_id} have not ended in time, such as {gone.jobs[0].key} (unknown: " in said.err
+    )
+    assert f"`evaldock kill {gone.run_id}` waits on; with --give-up they are written off" in said.err
+    shown = evaldock("kill", gone.run_id, "--give-up", "--json")
+    assert [job["state"] for job in shown.json] == ["lost", "lost", "succeeded", "cancelled"]
+    assert evaldock("kill", gone.run_id, "--wait", "0s").code == 0
+
+
 def test_it_can_be_taken_up_again(gone: RunPlan, database: Database) -> None:
     give_up(database, gone.run_id)
     keys = [job.key for job in gone.jobs]
