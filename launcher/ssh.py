@@ -1,13 +1,14 @@
 """Another machine by SSH: one connection for everything that this process asks of it.
 
 What `~/.ssh/config` says of a host holds (HostName, User, Port, IdentityFile, IdentitiesOnly, ProxyJump,
-ProxyCommand, UserKnownHostsFile, HostKeyAlias, ConnectTimeout), the agent's keys are offered, and the host's
-own key must be in a known_hosts file: an unknown or changed one ends the attempt.
+ProxyCommand, UserKnownHostsFile, HostKeyAlias, ConnectTimeout), and the host's own key must be in a
+known_hosts file: an unknown or changed one ends the attempt.
 """
 
 from __future__ import annotations
 
 import atexit
+import getpass
 import logging
 import os
 import shlex
@@ -22,6 +23,8 @@ from typing import Any
 
 from catalog.errors import EvaldockError, Refused, Unreachable, UsageError
 from launcher.hosts import TIMEOUT, Ran, framed, same, sha256_of, unframed, waiting_for
+from launcher.ssh_config import CONFIG, configured
+from launcher.ssh_keys import Keys
 
 PORT = 22
 CONNECT_TIMEOUT = 20.0
@@ -30,9 +33,6 @@ MOST_JUMPS = 5
 BLOCK = 1 << 18
 _KNOWN_HOSTS = "~/.ssh/known_hosts"
 _EVERYBODYS = "/etc/ssh/ssh_known_hosts"
-_CONFIG = "~/.ssh/config"
-# Another file instead, where who runs this is nobody with a home: a step of a workflow.
-CONFIG_VARIABLE = "EVALDOCK_SSH_CONFIG"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -193,39 +193,35 @@ def connection(address: Address) -> SshHost:
 def _login(address: Address, through: Any, jumps: int, opened: list[Any]) -> Any:
     """A client that has logged in, `through` another one or by what the user's configuration says; it and
     those that it needs are added to `opened`."""
-    paramiko, said = _paramiko(), _configured(address.hostname)
+    paramiko = _paramiko()
+    said = configured(paramiko, address.hostname)
     host, port = said.get("hostname", address.hostname), address.port or int(said.get("port", PORT))
     user, limit = address.username or said.get("user"), float(said.get("connecttimeout", CONNECT_TIMEOUT))
     if through is None:
         for hop in _hops(said):
             if jumps == 0:
-                raise UsageError(f"ProxyJump for {host} goes round in a circle", place=_CONFIG)
+                raise UsageError(f"ProxyJump for {host} goes round in a circle", place=CONFIG)
             through = _login(hop, through, jumps - 1, opened)
     client = paramiko.SSHClient()
     opened.append(client)
     _know_hosts(client, said)
     client.set_missing_host_key_policy(_Unknown())
-    # A chosen key is the only one that is offered: servers count the others as failures.
-    chosen = [address.key_path] if address.key_path else said.get("identityfile")
     alias = said.get("hostkeyalias")
+    named = f"{user}@{address.hostname}" if user else address.hostname
     try:
         client.connect(
             # With a socket of its own, these two only say under which name the host's key is known.
             alias or host,
             port=PORT if alias else port,
             sock=_way(host, port, said, through, limit),
-            username=user,
-            key_filename=[os.path.expanduser(path) for path in chosen] if chosen else None,  # noqa: PTH111 # paramiko takes strings
             timeout=limit,
             banner_timeout=limit,
             auth_timeout=limit,
-            allow_agent=said.get("identitiesonly") != "yes" and not address.key_path,
-            look_for_keys=not chosen,
+            auth_strategy=Keys(paramiko, said, address.key_path, user or getpass.getuser(), named),
         )
     except EvaldockError:
         raise
     except Exception as error:  # noqa: BLE001 # sorted by its class; whatever else it is, nobody answers there
-        named = f"{user}@{address.hostname}" if user else address.hostname
         raise _problem(paramiko, error, named, (host, port)) from None
     client.get_transport().set_keepalive(KEEP_ALIVE)
     return client
@@ -237,8 +233,8 @@ def _way(host: str, port: int, said: Mapping[str, Any], through: Any, limit: flo
         return through.get_transport().open_channel(
             "direct-tcpip", (host, port), ("127.0.0.1", 0), timeout=limit
         )
-    command = said.get("proxycommand", "none")
-    if command.lower() != "none":
+    # paramiko's word for `ProxyCommand none` is None.
+    if command := said.get("proxycommand"):
         return _command(command)
     return socket.create_connection((host, port), timeout=limit)
 
@@ -276,18 +272,6 @@ def _hops(said: Mapping[str, Any]) -> list[Address]:
     return made
 
 
-def _configured(name: str) -> Mapping[str, Any]:
-    """What the user's configuration says of a host. Raises UsageError for one that can't be read."""
-    paramiko, path = _paramiko(), Path(os.environ.get(CONFIG_VARIABLE) or _CONFIG).expanduser()
-    if not path.is_file():
-        return {}
-    try:
-        found: Mapping[str, Any] = paramiko.SSHConfig.from_path(str(path)).lookup(name)
-    except (paramiko.SSHException, ImportError, ValueError) as error:
-        raise UsageError(f"it can't be read: {error}", place=_CONFIG) from None
-    return found
-
-
 def _know_hosts(client: Any, said: Mapping[str, Any]) -> None:
     for name in (*shlex.split(said.get("userknownhostsfile", _KNOWN_HOSTS)), _EVERYBODYS):
         path = Path(name).expanduser()
@@ -314,20 +298,6 @@ def _problem(paramiko: Any, error: Exception, named: str, where: tuple[str, int]
             f"the SSH key of {name} has changed: it was {error.expected_key.fingerprint} "
             f"and is now {error.key.fingerprint}",
             hint=f"ask the cluster's people; if it is right: ssh-keygen -R '{name}'",
-        )
-    if isinstance(error, paramiko.PasswordRequiredException):
-        return Refused(f"the key for {named} has a passphrase", hint="give it to your agent: ssh-add")
-    if isinstance(error, paramiko.BadAuthenticationType):
-        allowed = ", ".join(error.allowed_types)
-        return Refused(f"{named} asks for {allowed}", hint="a key is needed, or run evaldock on that machine")
-    if isinstance(error, FileNotFoundError):
-        return Refused(f"the key file {error.filename} is not there", hint="see execution.ssh_key_path")
-    none = isinstance(error, paramiko.SSHException) and "No authentication methods" in str(error)
-    if none or isinstance(error, paramiko.AuthenticationException):
-        return Refused(
-            f"{named} accepts none of the keys: {error}",
-            hint="try `ssh` by hand; execution.username and execution.ssh_key_path, or IdentityFile in "
-            f"{_CONFIG}, say who comes with which key",
         )
     what = "no answer in time" if isinstance(error, TimeoutError) else str(error) or type(error).__name__
     if "protocol banner" in what:

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from catalog.errors import UsageError
 from launcher.runs.run_directory import write_bytes
-from launcher.ssh import CONFIG_VARIABLE
+from launcher.ssh_config import CONFIG_VARIABLE
 
 SSH_KEY, KNOWN_HOSTS, RAY_TOKEN = "EVALDOCK_SSH_KEY", "EVALDOCK_SSH_KNOWN_HOSTS", "RAY_AUTH_TOKEN"
 GIT_TOKEN = "EVALDOCK_TOKEN"  # noqa: S105 # the name of the variable
