@@ -117,7 +117,8 @@ class SshHost:
             client.close()
 
     def _sha256(self, path: str) -> str:
-        ran = self.run(["sha256sum", "--", path], timeout=1800)
+        # As a script: what a login prints by itself is no part of its answer.
+        ran = self.script(shlex.join(["sha256sum", "--", path]), timeout=1800)
         # A backslash says that the name behind the digest is quoted.
         return ran.out.decode("utf-8", "replace").lstrip("\\")[:64] if ran.code == 0 else ""
 

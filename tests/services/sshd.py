@@ -51,6 +51,11 @@ class Sshd:
         return sum(ports is None or int(port) in ports for port in asked)
 
     @property
+    def home(self) -> Path:
+        """Of who has logged in."""
+        return self.key.with_name("home")
+
+    @property
     def mute_key(self) -> Path:
         """For who logs in with it, no command is run: every answer is empty."""
         return self.key.with_name("mute_key")

@@ -68,6 +68,22 @@ def test_files_go_both_ways_and_go_on_where_they_were_cut(host: SshHost, tmp_pat
     assert sorted(path.name for path in tmp_path.iterdir()) == ["back", "source", "there"]
 
 
+def test_a_file_arrives_where_a_login_greets(sshd: Sshd, host: SshHost, tmp_path: Path) -> None:
+    source, there = tmp_path / "source", tmp_path / "there"
+    source.write_bytes(b"content")
+    host.ready()
+    port = host._clients[-1].get_transport().sock.getsockname()[1]
+    greeting = sshd.home / ".bashrc"
+    # Nobody else's login.
+    greeting.write_text(f'case $SSH_CLIENT in *" {port} "*) echo Welcome ;; esac\n')
+    try:
+        assert host.run(["true"]).out == b"Welcome\n"
+        host.put(source, str(there))
+    finally:
+        greeting.unlink()
+    assert there.read_bytes() == b"content"
+
+
 def test_what_is_not_what_it_should_be_is_not_kept(host: SshHost, tmp_path: Path) -> None:
     there = tmp_path / "there"
     there.write_bytes(b"something else")
