@@ -133,7 +133,7 @@ echo "refused $code"
 cat "$own/error"
 case $(cat "$own/error") in
 # Whether it has arrived isn't known: the next try looks for it.
-*[Tt]imed\ out*) ;;
+*[Tt]imed\ out* | *[Zz]ero\ [Bb]ytes*) ;;
 *) each take_back ;;
 esac
 """

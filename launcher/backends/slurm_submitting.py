@@ -24,7 +24,13 @@ from launcher.node.runtimes import code_folder
 from launcher.runs import run_directory as files
 
 # What sbatch says when its controller can't be asked; all else is an answer.
-_LATER = ("contact slurm controller", "timed out", "connection refused", "temporarily", "zero bytes were")
+_LATER = (
+    *("contact slurm controller", "timed out", "connection refused", "temporarily", "zero bytes were"),
+    # A controller that is about to take over; munge that is being started again.
+    *("in standby mode", "protocol authentication error"),
+)
+# Limits on what a user, an account or a QOS may have submitted: see "REASON" in squeue(1).
+_NO_ROOM = ("MaxSubmit", "GrpSubmit")
 # The code of a submission that could not lay its files down, and what of that passes.
 _NOT_WRITTEN = 70
 _PASSING = ("no space left", "quota exceeded", "stale file handle", "input/output error")
@@ -167,7 +173,7 @@ def _refusal(code: str, said: str, place: str) -> Refused | Unreachable:
     if "dependency" in said.lower():
         # It ended at this moment: the next round knows.
         return NotSent(f"Slurm refused the job's dependencies: {said}", place=place)
-    if "MaxSubmit" in said:
+    if any(word in said for word in _NO_ROOM):
         return NoRoom(f"Slurm takes no more jobs at the moment: {said}", place=place)
     return Refused(
         f"Slurm refused the job: {said}",
