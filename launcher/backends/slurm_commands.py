@@ -90,7 +90,7 @@ prepare() {
   done
   : >"$own/$name.sending"
 }
-take_back() { (cd "$run/$folder" && rm -f "$own/$name.sending" @secrets@); }
+take_back() { (cd "$run/$folder" && rm -f "$own/$name.sending" @secrets@) 2>/dev/null; }
 each recall
 # An earlier try may have got through without anybody's learning of it.
 if [ "$sent" ]; then
@@ -102,7 +102,8 @@ if [ "$sent" ]; then
   each look
 fi
 [ -z "$known" ] || exit 0
-tar -xf - -C "$run" && cd "$run/$from" || exit 70
+# What has arrived by then may hold secrets.
+tar -xf - -C "$run" && cd "$run/$from" || { each take_back; exit 70; }
 each prepare
 (
   while IFS= read -r line; do

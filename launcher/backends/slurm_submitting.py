@@ -7,6 +7,7 @@ import re
 import tarfile
 import time
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path, PurePosixPath
 
 from catalog.errors import Refused, Unreachable
@@ -33,7 +34,7 @@ _LATER = (
 _NO_ROOM = ("MaxSubmit", "GrpSubmit")
 # The code of a submission that could not lay its files down, and what of that passes.
 _NOT_WRITTEN = 70
-_PASSING = ("no space left", "quota exceeded", "stale file handle", "input/output error")
+_PASSING = ("no space left", "wrote only", "quota exceeded", "stale file handle", "input/output error")
 # Its folders, the job's own first.
 _FOLDERS = ("", f"/{files.LOGS}", f"/{files.ARTIFACTS}", f"/{SERVER_FOLDER}")
 # Archives that this process has seen arrive.
@@ -145,7 +146,9 @@ def _numbers(ran: Ran, host: Host) -> dict[str, str]:
     if word == "busy":
         raise NotSent("another launcher is submitting the same job", place=host.name)
     if word != "refused" and ran.code == _NOT_WRITTEN:
-        raise _not_written(last_line(ran), host.name)
+        # tar says why it can't go on before its last line.
+        lines = (line for line in ran.err.splitlines() if "Exiting with failure" not in line)
+        raise _not_written(last_line(replace(ran, err="\n".join(lines))), host.name)
     if word != "refused":
         raise Unreachable(f"nothing could be laid down there: {last_line(ran)}", place=host.name)
     raise _refusal(code, _spoken(rest) or f"exit code {code}", host.name)
