@@ -11,6 +11,8 @@ from catalog.errors import Unreachable
 from launcher.backends.slurm_names import name_of, numbers
 from launcher.runs import run_directory as files
 
+_OFF = "accounting storage is disabled"
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Row:
@@ -38,13 +40,15 @@ class Folder:
 @dataclass(slots=True)
 class Answer:
     """`rows` by number, `named` by the job's own name. `asked` says whether the queue, and `accounted`
-    whether the accounting could be asked; `trouble` is what was said instead."""
+    whether the accounting could be asked, `off` that the cluster has none; `trouble` is what was said
+    instead."""
 
     folders: list[Folder] = field(default_factory=list)
     rows: dict[str, Row] = field(default_factory=dict)
     named: dict[str, Row] = field(default_factory=dict)
     asked: bool = False
     accounted: bool = True
+    off: bool = False
     trouble: str = ""
 
 
@@ -67,6 +71,8 @@ def read_status(out: bytes) -> Answer:
             row = Row(state=first, reason=second, queued=True) if word == "now" else _past(first, second)
             for number in numbers(said):
                 _add(answer, number, name, row)
+        elif word == "unaccounted" or (word == "past" and _OFF in rest):
+            answer.off = True
         elif word == "past" and rest.strip():
             answer.accounted, answer.trouble = False, answer.trouble or rest
         elif line.strip():

@@ -9,7 +9,7 @@ from launcher.backends.slurm_answers import Answer, Folder, Row
 from launcher.jobs import JobHandle, JobStatus, State
 from launcher.runs import run_directory as files
 
-# squeue(1) and sacct(1), "JOB STATE CODES".
+# squeue(1) and sacct(1), "JOB STATE CODES". REVOKED is none of ours: another cluster has started the job.
 STATES: Mapping[str, State] = MappingProxyType(
     {
         "PENDING": State.QUEUED,
@@ -28,7 +28,6 @@ STATES: Mapping[str, State] = MappingProxyType(
         "STOPPED": State.RUNNING,
         "COMPLETED": State.SUCCEEDED,
         "CANCELLED": State.CANCELLED,
-        "REVOKED": State.CANCELLED,
         "BOOT_FAIL": State.FAILED,
         "DEADLINE": State.FAILED,
         "FAILED": State.FAILED,
@@ -70,6 +69,10 @@ def judge(handle: JobHandle, name: str, folder: Folder, answer: Answer, seen: fl
         if said and code not in _ENDED_FROM_OUTSIDE and row.state in _OVER:
             return said.status(row.state, seen)
         if not row.queued:
+            if said and answer.asked:
+                return said.status(row.state, seen)
+            if state is State.QUEUED and folder.stopping and native_id and answer.asked:
+                return JobStatus(state=State.CANCELLED, reason=files.STOPPED, native=row.state, seen=seen)
             reason = f"Slurm's queue has it no more, and its accounting says {row.state}"
             return JobStatus(state=State.UNKNOWN, reason=reason, native=row.state, seen=seen)
         return _alive(state, row, folder, said is not None, seen)
@@ -117,8 +120,7 @@ def _unheard_of(
     answer: Answer, row: Row | None, native_id: str | None, stopping: bool, seen: float
 ) -> JobStatus:
     """Neither the queue nor the accounting tells of it. Only where both could be asked, it is gone."""
-    off = "accounting storage is disabled" in answer.trouble
-    if row is not None or not answer.asked or not (answer.accounted or off):
+    if row is not None or not answer.asked or not (answer.accounted or answer.off):
         what = f"Slurm says {row.state}" if row else answer.trouble or "Slurm did not answer"
         return JobStatus(state=State.UNKNOWN, reason=what, native=row.state if row else None, seen=seen)
     if stopping and native_id:

@@ -131,10 +131,40 @@ def test_who_does_not_answer_is_unknown() -> None:
         State.UNKNOWN,
         "sacct: error: slurm_persist_conn_open_without_init: failed to open",
     )
-    off = judged(past=["Slurm accounting storage is disabled"])
-    assert off.state is State.LOST
+    off = "Slurm accounting storage is disabled"
+    assert judged(past=[off]).state is State.LOST
+    assert judged(past=[off], asked=1).state is State.UNKNOWN
     assert judged(native_id="").reason == "it was never started"
     assert judged(native_id="", past=[f"7|COMPLETED|0:0|{NAME}"]).state is State.SUCCEEDED
+
+
+@pytest.mark.parametrize("word", ["past Slurm accounting storage is disabled", "unaccounted"])
+def test_a_cluster_without_accounting_has_only_its_queue(word: str) -> None:
+    lines = ["squeue: warning: something else", "queued 0", word, "folders", "job"]
+    answer = read_status("\n".join(lines).encode())
+    handle = JobHandle(key="k", backend="slurm", native_id="123", directory="/d", attempt=1)
+    assert judge(handle, NAME, answer.folders[0], answer, 1.0).state is State.LOST
+
+
+def test_what_accounting_missed_the_end_of_ended_as_it_says_itself() -> None:
+    running = [f"123|RUNNING|0:0|{NAME}"]
+    assert judged(past=running, folder=[exit_line(0)]).state is State.SUCCEEDED
+    assert judged(past=running, folder=[exit_line(3, "why")]).reason == "why"
+    assert judged(past=running, folder=[exit_line(143, "stopped on request")]).state is State.CANCELLED
+    # Only the queue could say that it is still there.
+    assert judged(past=running, folder=[exit_line(0)], asked=1).state is State.UNKNOWN
+    assert judged(past=running, folder=[exit_line(0, attempt=2)]).state is State.UNKNOWN
+    waits = [f"123|PENDING|0:0|{NAME}"]
+    assert judged(past=waits).state is State.UNKNOWN
+    stopped = judged(past=waits, folder=["stopping"])
+    assert (stopped.state, stopped.reason) == (State.CANCELLED, "stopped on request")
+    assert judged(past=waits, folder=["stopping"], asked=1).state is State.UNKNOWN
+
+
+def test_a_job_that_another_cluster_started_may_live() -> None:
+    past = [f"123|REVOKED|0:0|{NAME}"]
+    assert judged(past=past).state is State.UNKNOWN
+    assert judged(past=past, folder=[exit_line(0)]).state is State.SUCCEEDED
 
 
 def test_what_a_job_writes_is_only_ever_its_exit() -> None:
@@ -180,6 +210,8 @@ def test_a_listing_names_files_with_any_name() -> None:
         ("sizes", 6, "b" * 64),
     ]
     assert read_listing(b"gone\n") is None
+    with pytest.raises(Unreachable, match="its folder can't be opened"):
+        read_listing(b"away\n")
     assert read_listing(b"\0\0end\0") == []
     for at in range(len(whole)):
         with pytest.raises(Unreachable, match="only in part"):
