@@ -127,9 +127,15 @@ class Remote:
 def read_listing(out: bytes) -> list[Remote] | None:
     """Files of a job's folder, as far as they can be read there; None where it is gone.
 
-    Raises Unreachable for a listing that isn't whole."""
+    Raises Unreachable for a listing that isn't whole, and where the folder may still be there."""
     if out.strip() == b"gone":
         return None
+    if out.strip() == b"away":
+        raise Unreachable(
+            "its folder can't be opened",
+            hint="is the file system of execution.output_dir mounted there? If the run's folder was deleted: "
+            "evaldock kill --give-up",
+        )
     if not out.endswith(b"\0\0end\0"):
         raise Unreachable("its folder was listed only in part")
     # Every file has some name: an empty entry stands where digests end.

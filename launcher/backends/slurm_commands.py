@@ -143,7 +143,9 @@ case $(cat "$own/error") in
 esac
 """
 
-# Slurm first: a job that ends between the two questions has left its exit.json by the second.
+# Slurm first: a job that ends between the two questions has left its exit.json by the second. NFS may still
+# remember that there was none: opening the folder makes it ask the server whether anything there has changed.
+# With `:`, a special builtin, a folder that is missing would end the script.
 _STATUS = r"""
 @path@
 squeue --noheader --array --user="$(id -un)" --states=all --format='now %i|%T|%r|%j' 2>&1
@@ -152,6 +154,7 @@ echo "queued $?"
 echo "folders"
 while read -r name folder; do
   echo "job"
+  true <"$folder"
   if read -r id <"${folder%/*/*}/.slurm/$name.id"; then echo "id $id"; fi
   [ ! -e "${folder%/*/*}/.slurm/$name.stopping" ] || echo "stopping"
   [ ! -e "$folder/stage.running" ] || echo "running"
@@ -234,8 +237,15 @@ echo "$trouble"
 exit 1
 """
 
+# A folder that can't be entered is gone only where the run's own is there: its file system may not be mounted
+# yet. And NFS may remember that there was none.
 _LIST = r"""
-cd @folder@ 2>/dev/null || { echo "gone"; exit 0; }
+folder=@folder@
+true <"${folder%/*}" 2>/dev/null
+cd "$folder" 2>/dev/null || {
+  if [ -d "${folder%/*/*}/.slurm" ] && [ ! -e "$folder" ]; then echo "gone"; else echo "away"; fi
+  exit 0
+}
 rm -f @secrets@
 find . -type f ! -path './.*' ! -path './home/*' ! -path './server/*' -print0 | xargs -0 -r sha256sum -z --
 printf '\0'
