@@ -51,6 +51,8 @@ _OURS = (
     *("export", "export-file", "get-user-env", "hold", "H", "input", "i", "kill-on-bad-exit", "quiet", "Q"),
     *("ntasks", "n", "ntasks-per-node", "batch", "help", "h", "version", "V", "uid", "gid"),
 )
+# With these sbatch may hand a job to a cluster where nobody would look for it.
+_ELSEWHERE = ("clusters", "M", "cluster-constraint")
 _FLAG = re.compile(r"--([a-z][a-z0-9-]*)(?:=(.+))?|-([A-Za-z])(.*)", re.DOTALL)
 _WORD = re.compile(r"[\w.,:@%+=/\[\]*&|!()-]+", re.ASCII)
 _CLOCK = re.compile(r"(?:(\d+)-)?(\d+)(?::(\d+))?(?::(\d+))?")
@@ -118,6 +120,8 @@ def sbatch_flag(text: str) -> str:
     if name in _SETTINGS:
         raise ValueError(f"use execution.{_SETTINGS[name]}")
     # sbatch takes the beginning of a long flag for the whole; `--gpus` is one by itself.
+    if name in _ELSEWHERE or (len(name) > 1 and any(f.startswith(name) for f in _ELSEWHERE)):
+        raise ValueError(f"{flag} leads to another cluster: name its head node in execution.hostname")
     begun = len(name) > 1 and name != "gpus" and any(f.startswith(name) for f in (*_SETTINGS, *_OURS))
     if name in _OURS or begun:
         raise ValueError(f"evaldock sets {flag} itself")

@@ -130,6 +130,10 @@ WRONG = [
     ("sbatch_args", ["-J x"], "evaldock sets -J itself"),
     ("sbatch_args", ["--comment=x\n#SBATCH --uid=0"], "expected one flag of sbatch"),
     ("sbatch_args", ['--comment=a"b'], "quotes and backslashes can't stand in a flag"),
+    *(
+        ("sbatch_args", [flag], "another cluster: name its head node in execution.hostname")
+        for flag in ("--clusters=other", "-M other", "-Mother", "--clus=other", "--cluster-constraint=x")
+    ),
     ("sbatch_args", ["rm"], "expected one flag of sbatch"),
     ("slurm_bin", "bin", "expected an absolute path"),
     ("partiton", "x", "no such setting; did you mean 'partition'?"),
