@@ -183,6 +183,16 @@ def test_without_accounting_the_queue_and_exit_json_tell(on_slurm: Place, tmp_pa
     until(lambda: status(on_slurm, handle).state is State.LOST, "the queue has forgotten it")
 
 
+def test_a_step_gets_the_jobs_processors(on_slurm: Place, tmp_path: Path) -> None:
+    show = "'scontrol show step $SLURM_JOB_ID.$SLURM_STEP_ID >{out}/step'"
+    run = on_slurm.run(
+        tmp_path / "here", f"srun --exact --overlap --nodes=1 --ntasks=1 sh -c {show}; {RESULTS}"
+    )
+    run = replace(run, settings={**run.settings, "cpus_per_task": 3})
+    assert ended(on_slurm, on_slurm.submit(run)).state is State.SUCCEEDED
+    assert " CPUs=3 " in (there(run) / "artifacts" / "step").read_text()
+
+
 def test_a_server_is_started_on_every_node(on_slurm: Place, tmp_path: Path, database: Database) -> None:
     port, seen = free_port(), tmp_path / "seen"
     # The two nodes are one machine here: only one of them can have the port.
