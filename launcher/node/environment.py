@@ -8,25 +8,36 @@ directory and what is installed in `packages.json`.
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import hashlib
 import json
+import os
+import platform
 import shutil
 import subprocess
 import sys
 import tempfile
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 READY = "installed.txt"
+# What some file systems say to flock, such as Lustre that is mounted without it.
+NO_LOCKS = (errno.ENOSYS, errno.EOPNOTSUPP, errno.ENOLCK)
+# Seconds between two signs of life of who builds without a lock, and after how many one without any counts
+# as dead. NFS may show a sign a minute late.
+BEAT, DEAD = 5.0, 180.0
 
 
 def main() -> None:
     folder, code, digest, packages = Path(sys.argv[1]), Path(sys.argv[2]), sys.argv[3], sys.argv[4:]
-    identity = json.dumps([*sys.version_info[:2], digest, packages])
+    identity = json.dumps([platform.machine(), *sys.version_info[:2], digest, packages])
     target = folder / hashlib.sha256(identity.encode()).hexdigest()[:32]
     folder.mkdir(parents=True, exist_ok=True)
-    with target.with_suffix(".lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
+    with alone(target):
         if not (target / READY).exists():
             shutil.rmtree(target, ignore_errors=True)
             try:
@@ -38,6 +49,54 @@ def main() -> None:
     installed = {name: number for name, equals, number in pairs if equals}
     Path("packages.json").write_text(json.dumps(installed, indent=1) + "\n")
     Path("environment").write_text(f"{target}\n")
+
+
+@contextmanager
+def alone(target: Path) -> Iterator[None]:
+    with target.with_suffix(".lock").open("w") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+        except OSError as error:
+            if error.errno not in NO_LOCKS:
+                raise
+        else:
+            yield
+            return
+    # Building elsewhere and renaming won't do: the scripts in an environment name its path.
+    with holding(target.with_suffix(".building")):
+        yield
+
+
+@contextmanager
+def holding(folder: Path) -> Iterator[None]:
+    """By a folder, which only one can make."""
+    seen, since = 0, time.monotonic()
+    while True:
+        with suppress(FileExistsError):
+            folder.mkdir()
+            break
+        with suppress(FileNotFoundError):
+            if (now := folder.stat().st_mtime_ns) != seen:
+                seen, since = now, time.monotonic()
+            elif time.monotonic() - since > DEAD:
+                folder.rmdir()
+        time.sleep(BEAT / 5)
+    over = threading.Event()
+    beating = threading.Thread(target=beat, args=(folder, over), daemon=True)
+    beating.start()
+    try:
+        yield
+    finally:
+        over.set()
+        beating.join()
+        with suppress(OSError):
+            folder.rmdir()
+
+
+def beat(folder: Path, over: threading.Event) -> None:
+    while not over.wait(BEAT):
+        with suppress(OSError):
+            os.utime(folder)
 
 
 def build(target: Path, code: Path, packages: list[str]) -> None:
