@@ -78,7 +78,9 @@ class _Read:
         config, where = self.config, self.config.execution.secrets_where
         given = {**config.execution.env_vars, **config.evaluation.env_vars, **config.deployment.env_vars}
         required = list(config.evaluation.required_env_vars)
-        required += [api.api_key_name for api in _endpoints(config) if api.api_key_name]
+        # The key of a run's own endpoint is made with it.
+        asked = [api for api in _endpoints(config) if not _own(config, api)]
+        required += [api.api_key_name for api in asked if api.api_key_name]
         given |= {name: name for name in required if given.get(name, "?").endswith("?")}
         if where != "host":
             given |= {name: name for name in self.keys.values()}
@@ -201,6 +203,7 @@ def _backend(name: str, read: _Read) -> Iterator[Check]:
             execution=read.config.execution.model_dump(mode="json"),
             secrets=read.secrets(),
             urls=tuple(api.url for api in _endpoints(read.config) if api.url),
+            serves=any(_own(read.config, api) for api in _endpoints(read.config)),
         )
     checks = importlib.import_module(module).checks
     try:
@@ -211,6 +214,14 @@ def _backend(name: str, read: _Read) -> Iterator[Check]:
 
 def _endpoints(config: RunConfig) -> list[ApiEndpoint]:
     return [target.api_endpoint for target in config.targets or (config.target,)]
+
+
+def _own(config: RunConfig, api: ApiEndpoint) -> bool:
+    """Whether the workspace serves the model for the run."""
+    from launcher.plans.asking import hosted  # noqa: PLC0415
+    from launcher.plans.endpoint_names import SCHEME  # noqa: PLC0415
+
+    return hosted(config, api) == SCHEME
 
 
 def _model(config: RunConfig) -> Iterator[Check]:

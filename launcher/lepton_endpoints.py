@@ -31,6 +31,8 @@ RECORD, WAITING, LOG = "endpoint.json", "waiting.json", "endpoint.log"
 MAX_LOG = 1 << 20
 # Seconds that an endpoint which is there already may take to become ready.
 DEADLINE = 1800.0
+# States of an endpoint that is there in which nobody waits for it.
+USELESS = ("Error", "Stopped", "Deleting")
 _PLAIN = re.compile(r"https?://[A-Za-z0-9@%+=:,./_-]+")
 _HEALTH_TIMEOUT = 5.0
 
@@ -141,7 +143,7 @@ def release(run_id: str, directory: Path | None, settings: Mapping[str, Any], st
                 lepton.delete_endpoint(name)
             lepton.delete_secret(name)
             left = lepton.endpoint(name)
-            if left is not None and _state(left) != "Deleting":
+            if left is not None and state_of(left) != "Deleting":
                 raise Unreachable(f"Lepton has not removed the endpoint {name} yet")
         if directory and directory.is_dir():
             files.write_json(directory / RECORD, {**made, "removed": files.timestamp()})
@@ -223,13 +225,13 @@ def _url(lepton: Lepton, name: str, *, made: bool) -> str:
             f"the workspace has no endpoint {name!r}",
             hint="`lep endpoint list` shows them; target.api_endpoint.deployment_name says which",
         )
-    state = _state(found)
+    state = state_of(found)
     url = str(((found.get("status") or {}).get("endpoint") or {}).get("external_endpoint") or "").rstrip("/")
     if state == "Error":
         last = lepton.endpoint_log(name).decode("utf-8", "replace").strip().splitlines()[-20:]
         said = "; its last lines:\n" + "\n".join(last) if last else "; it printed nothing"
         raise Refused(f"the endpoint {name} is of no use: Lepton says Error{said}")
-    if state == "Stopped" or (state == "Deleting" and not made):
+    if state in USELESS and not (made and state == "Deleting"):
         raise Refused(
             f"the endpoint {name} is of no use: Lepton says {state}", hint=f"`lep endpoint status -n {name}`"
         )
@@ -240,7 +242,7 @@ def _url(lepton: Lepton, name: str, *, made: bool) -> str:
     return url
 
 
-def _state(found: Mapping[str, Any]) -> str:
+def state_of(found: Mapping[str, Any]) -> str:
     status = found.get("status") or {}
     return str(status.get("phase") or status.get("state") or "UNK")
 

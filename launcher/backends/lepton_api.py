@@ -136,9 +136,20 @@ class Lepton:
         with _errors(f"the secret {name}", gone=True):
             self._client.secret.delete(name)
 
-    def shapes(self, node_group: str | None = None) -> list[str]:
+    def shapes(self, groups: Mapping[str, str], purpose: str) -> list[str]:
+        """What any of these node groups (ids by what they are called) has for a job or a deployment; without
+        any, what there is."""
+        ask = self._client.shapes.list_shapes
         with _errors("the resource shapes"):
-            found = self._client.shapes.list_shapes(node_group=node_group, purpose="job")
+            if not groups:
+                found = ask(purpose=purpose)
+            else:
+                # Some know a group by its id, others by its name.
+                found = [
+                    shape
+                    for name, identity in groups.items()
+                    for shape in ask(identity, purpose) or ask(name, purpose)
+                ]
             return sorted({str(s.spec.name or s.metadata.name or s.metadata.id_) for s in found})
 
     def node_groups(self) -> dict[str, str]:

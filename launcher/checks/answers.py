@@ -35,12 +35,13 @@ class Check:
 class Subject:
     """`settings` are the backend's as plans hold them; `execution` is that of the configuration, as plain
     data. `secrets` are names that jobs get secrets by, with the side that has them (`host`, `runtime`).
-    `urls` are the models'."""
+    `urls` are the models'. `serves`: the backend makes an endpoint for the run."""
 
     settings: Mapping[str, Any] = field(default_factory=dict)
     execution: Mapping[str, Any] = field(default_factory=dict)
     secrets: Mapping[str, str] = field(default_factory=dict)
     urls: tuple[str, ...] = ()
+    serves: bool = False
 
 
 def ok(name: str, said: str) -> Check:

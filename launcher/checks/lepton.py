@@ -18,7 +18,7 @@ def checks(subject: Subject) -> Iterator[Check]:
     try:
         with lepton_api.connected(settings) as lepton:
             yield _workspace(lepton)
-            yield from _placed(lepton, settings)
+            yield from _placed(lepton, subject)
             yield from _secrets(lepton, subject.secrets)
     except EvaldockError as error:
         yield failed("workspace", error)
@@ -45,19 +45,26 @@ def _workspace(lepton: Lepton) -> Check:
     return ok("workspace", said)
 
 
-def _placed(lepton: Lepton, settings: Mapping[str, Any]) -> Iterator[Check]:
-    groups = sorted(lepton.node_groups())
-    wanted = list(settings.get("node_group", ()))
-    for name in wanted:
-        yield _one_of("node group", name, groups, "execution.node_group")
-    shapes = lepton.shapes(wanted[0] if wanted and wanted[0] in groups else None)
-    serving = settings.get("endpoint") or {}
-    for place, shape in (
-        ("execution.resource_shape", settings.get("resource_shape")),
-        ("execution.endpoint.resource_shape", serving.get("resource_shape")),
-    ):
-        if shape:
-            yield _one_of("resource shape", shape, shapes, place)
+def _placed(lepton: Lepton, subject: Subject) -> Iterator[Check]:
+    settings, serving = subject.settings, subject.settings.get("endpoint") or {}
+    known = lepton.node_groups()
+    groups, own = _names(settings.get("node_group")), _names(serving.get("node_group"))
+    for place, names in (("execution.node_group", groups), ("execution.endpoint.node_group", own)):
+        for name in names:
+            yield _one_of("node group", name, sorted(known), place)
+    shape = settings.get("resource_shape")
+    if shape:
+        shapes = lepton.shapes({name: known[name] for name in groups if name in known}, "job")
+        yield _one_of("resource shape", shape, shapes, "execution.resource_shape")
+    shape = serving.get("resource_shape") or (shape if subject.serves else None)
+    if shape:
+        shapes = lepton.shapes({name: known[name] for name in own or groups if name in known}, "deployment")
+        yield _one_of("the endpoint's shape", shape, shapes, "execution.endpoint.resource_shape")
+
+
+def _names(value: Any) -> list[str]:
+    """As a configuration with mistakes may have them, too."""
+    return [value] if isinstance(value, str) else list(value or ())
 
 
 def _one_of(what: str, name: str, known: Sequence[str], place: str) -> Check:

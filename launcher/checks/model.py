@@ -62,7 +62,9 @@ def _listed(url: str, model: str, answer: Any) -> Check:
 
 
 def _endpoint(name: str, settings: Mapping[str, Any]) -> Check:
-    from launcher.backends import lepton_api  # noqa: PLC0415 # for endpoints of Lepton alone
+    # For endpoints of Lepton alone.
+    from launcher import lepton_endpoints  # noqa: PLC0415
+    from launcher.backends import lepton_api  # noqa: PLC0415
 
     try:
         with lepton_api.connected(settings) as lepton:
@@ -71,8 +73,10 @@ def _endpoint(name: str, settings: Mapping[str, Any]) -> Check:
         return failed("model", error)
     if found is None:
         return fail("model", f"the workspace has no endpoint {name!r}", "`lep endpoint list` shows them")
-    status = found.get("status") or {}
-    state = status.get("phase") or status.get("state")
+    state = lepton_endpoints.state_of(found)
+    if state in lepton_endpoints.USELESS:
+        said = f"the endpoint {name} is of no use: Lepton says {state}"
+        return fail("model", said, f"`lep endpoint status -n {name}`")
     if state != "Ready":
         return warn(
             "model", f"the endpoint {name} is not ready (Lepton says {state})", "jobs wait until it is"

@@ -41,7 +41,7 @@ def choose_endpoint(
     """The endpoint for one task: what was asked for, else the first type that the task takes, with the key
     that the profile binds to its URL."""
     supported = supported_types(task)
-    hosted = _hosted(run, api, problems)
+    asked = _hosted(run, api, problems)
     wanted = config.endpoint_type or (None if api.type == "lepton" else api.type)
     wanted = "chat" if wanted == "vlm" else wanted
     if wanted and supported and wanted not in supported:
@@ -56,9 +56,9 @@ def choose_endpoint(
             problems.append(f"{place}: needs {needs}, which target.api_endpoint.capabilities doesn't list")
     served = run.deployment.type != "none"
     url = api.url
-    if url is None and hosted:
-        url = placeholder(hosted)
-        if run.deployment.endpoint_path and hosted == SCHEME:
+    if url is None and asked:
+        url = placeholder(asked)
+        if run.deployment.endpoint_path and asked == SCHEME:
             url = url.removesuffix("/v1") + run.deployment.endpoint_path
     elif url is None and served:
         url = deployments.url(run.deployment, kind)
@@ -68,20 +68,24 @@ def choose_endpoint(
     if not model:
         problems.append("target.api_endpoint.model_id is not set (--model-id)")
     whole = whole_url(url, kind, place, problems) if url else ""
-    key_name = api.api_key_name or keys.key_for(whole) or (KEY_NAME if hosted == SCHEME else None)
-    return Endpoint(model_id=model or "", url=whole, type=kind, key_name=key_name, served_by=hosted)
+    key_name = api.api_key_name or keys.key_for(whole) or (KEY_NAME if asked == SCHEME else None)
+    return Endpoint(model_id=model or "", url=whole, type=kind, key_name=key_name, served_by=asked)
 
 
 def _hosted(run: RunConfig, api: ApiEndpoint, problems: list[str]) -> str | None:
-    """Who knows the URL when a job is submitted: an endpoint of a Lepton workspace, there or to be made."""
     if api.deployment_name and api.url:
         problems.append("target.api_endpoint: either url or deployment_name says where the model is served")
-    if api.deployment_name:
-        return f"{SCHEME}{api.deployment_name}"
-    if api.type == "lepton" and not api.url:
+    if api.type == "lepton" and not api.url and not api.deployment_name:
         problems.append(
             "target.api_endpoint.deployment_name is not set: which endpoint of the workspace is asked?"
         )
+    return hosted(run, api)
+
+
+def hosted(run: RunConfig, api: ApiEndpoint) -> str | None:
+    """Who knows the URL when a job is submitted: an endpoint of a Lepton workspace, there or to be made."""
+    if api.deployment_name:
+        return f"{SCHEME}{api.deployment_name}"
     lepton_serves = run.execution.backend == "lepton" and run.deployment.type != "none"
     return SCHEME if lepton_serves and not api.url else None
 

@@ -15,6 +15,8 @@ from typing import Any
 import pytest
 
 from foundation import doc_examples
+from launched import python
+from launcher.backends import lepton_api
 from running import Ran, evaldock
 from services.engine import Engine
 from services.lepton import Lepton
@@ -199,6 +201,81 @@ def test_a_workspace_that_has_not(lepton: Lepton, monkeypatch: pytest.MonkeyPatc
     monkeypatch.setenv("LEPTON_WORKSPACE_URL", f"http://127.0.0.1:{free_port()}")
     code, found = doctor("--backend", "lepton", *given)
     assert found["workspace"][1].startswith("Lepton can't be reached: 127.0.0.1:")
+
+
+def test_an_endpoint_that_is_made_for_the_run(lepton: Lepton) -> None:
+    shapes = {
+        "cpus-1a2b job": ["cpu.small"],
+        "more-1a2b job": ["cpu.large"],
+        "gpus-1a2b deployment": ["gpu.a100"],
+    }
+    lepton.change(settings={"node_groups": ["cpus", "more", "gpus"], "shapes": [], "shapes_of": shapes})
+    given = settings(resource_shape="cpu.large", node_group="[cpus,more]")
+    serving = ["deployment.type=vllm", "deployment.hf_model_handle=org/model"]
+    serving += ["execution.endpoint.node_group=gpus", "execution.endpoint.resource_shape=gpu.a100"]
+    # Its key is made with it.
+    serving += ["target.api_endpoint.api_key_name=API_KEY", "target.api_endpoint.model_id=m"]
+    code, found = doctor("--backend", "lepton", *given, *serving)
+    assert found["resource shape"][:2] == ("ok", "cpu.large")
+    assert found["the endpoint's shape"][:2] == ("ok", "gpu.a100")
+    assert (code, "secret" in found) == (0, False)
+    code, found = doctor("--backend", "lepton", *given, *serving, "execution.endpoint.node_group=gpu")
+    assert found["node group"] == (
+        "fail",
+        "there is no 'gpu'; did you mean 'gpus'?",
+        "execution.endpoint.node_group: there are cpus, cpus-1a2b, gpus, gpus-1a2b, more, more-1a2b",
+    )
+    code, found = doctor("--backend", "lepton", *given, *serving[:3])
+    assert (code, found["the endpoint's shape"][0]) == (1, "fail")
+    # A key for somebody else's URL is the workspace's.
+    code, found = doctor(
+        "--backend", "lepton", *given, *serving, "target.api_endpoint.url=http://127.0.0.1:9/v1"
+    )
+    assert found["secret"][:2] == ("fail", "the workspace has no API_KEY")
+
+
+@pytest.mark.parametrize(("state", "grade"), [("Error", "fail"), ("Stopped", "fail"), ("Starting", "warn")])
+def test_an_endpoint_that_is_of_no_use_fails_as_its_jobs_would(
+    lepton: Lepton, state: str, grade: str
+) -> None:
+    body = {
+        "metadata": {"id": "mine", "name": "mine"},
+        "spec": {
+            "container": {
+                "image": "x",
+                "command": ["sleep", "60"],
+                "ports": [{"container_port": free_port()}],
+            },
+            "resource_requirement": {"resource_shape": "cpu.small", "min_replicas": 1},
+        },
+    }
+    with lepton_api.connected({}) as workspace:
+        workspace.create_endpoint(body)
+    lepton.change(force={"mine": state})
+    code, found = doctor("--backend", "process", "target.api_endpoint.deployment_name=mine")
+    assert (code, found["model"][0]) == (int(grade == "fail"), grade)
+    assert f"Lepton says {state}" in found["model"][1]
+
+
+def test_who_is_logged_in_elsewhere_is_told_what_to_set(
+    lepton: Lepton, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in lepton.environ:
+        monkeypatch.delenv(name)
+    known = {"id": "one", "url": lepton.url, "auth_token": lepton.token}
+    written = json.dumps({"workspaces": {"one": known}, "current_workspace": "one"})
+    (tmp_path / "workspace_info.yaml").write_text(written)
+    # The client reads it when it is imported.
+    code = "from catalog.cli import main; main()"
+    given = settings(workspace="two", resource_shape="cpu.small")
+    ran = python(
+        code, "doctor", "--backend", "lepton", "--json", *given, environ={"LEPTON_CACHE_DIR": str(tmp_path)}
+    )
+    out, err = ran.communicate(timeout=60)
+    assert ran.returncode == 1, err
+    (found,) = (each for each in json.loads(out) if each["check"] == "workspace")
+    assert (found["grade"], found["said"]) == ("fail", "no token for Lepton's workspace two is known")
+    assert "LEPTON_WORKSPACE_TOKEN" in found["remedy"]
 
 
 def test_the_model_that_is_asked(lepton: Lepton, tmp_path: Path) -> None:

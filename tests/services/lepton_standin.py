@@ -185,9 +185,9 @@ class Handler(BaseHTTPRequestHandler):
         return 200, [{"name": name, "value": None} for name in workspace.settings["secrets"]]
 
     def shapes(self, workspace: Workspace, _: list[str]) -> tuple[int, Any]:
-        return 200, [
-            {"metadata": {"id": s, "name": s}, "spec": {"name": s}} for s in workspace.settings["shapes"]
-        ]
+        asked = f"{self.query.get('node_groups')} {self.query.get('purpose')}"
+        names = workspace.settings.get("shapes_of", {}).get(asked, workspace.settings["shapes"])
+        return 200, [{"metadata": {"id": s, "name": s}, "spec": {"name": s}} for s in names]
 
     def node_groups(self, workspace: Workspace, _: list[str]) -> tuple[int, Any]:
         names = workspace.settings["node_groups"]
