@@ -11,8 +11,8 @@ from launcher.jobs import CODE, INPUTS, JOB_FOLDER, RESULTS, Deployment, JobPlan
 from launcher.runs import run_directory as files
 
 KEY, ATTEMPT, ROLE = "evaldock.key", "evaldock.attempt", "evaldock.role"
-# The server's folder on the host, below the job's, and where the server's container sees it.
-SERVER_FOLDER, SERVER_MOUNT = "server", "/evaldock"
+# Where the container of the server beside a job sees its own folder.
+SERVER_MOUNT = "/evaldock"
 # Settings of `docker_args` that the engine's API takes under the same name.
 # fmt: off
 PASSED = (

@@ -11,7 +11,6 @@ from functools import cache
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any
 
-from launcher.backends.docker_arguments import SERVER_FOLDER
 from launcher.backends.slurm_names import LARGEST, array_name, indexes, named
 from launcher.configuration.slurm import clock
 from launcher.jobs import JobPlan, RunPlan
@@ -46,7 +45,7 @@ def runtime_of(run: RunPlan) -> str:
 
 def secret_files() -> list[tuple[str, str]]:
     """Every file that may hold secrets, as it is kept for further starts and as a start reads it."""
-    names = (files.SECRETS, f"{SERVER_FOLDER}/{files.SECRETS}")
+    names = (files.SECRETS, f"{files.SERVER}/{files.SECRETS}")
     return [(f"{name}{_KEPT}", name) for name in names]
 
 

@@ -13,7 +13,6 @@ from pathlib import Path, PurePosixPath
 from catalog.errors import Refused, Unreachable
 from launcher.backends import slurm_commands as commands
 from launcher.backends import slurm_script as scripts
-from launcher.backends.docker_arguments import SERVER_FOLDER
 from launcher.backends.protocol import NoRoom, NotSent
 from launcher.backends.slurm_hosts import ABSENT, host_of, last_line
 from launcher.backends.slurm_names import named
@@ -36,7 +35,7 @@ _NO_ROOM = ("MaxSubmit", "GrpSubmit")
 _NOT_WRITTEN = 70
 _PASSING = ("no space left", "wrote only", "quota exceeded", "stale file handle", "input/output error")
 # Its folders, the job's own first.
-_FOLDERS = ("", f"/{files.LOGS}", f"/{files.ARTIFACTS}", f"/{SERVER_FOLDER}")
+_FOLDERS = ("", f"/{files.LOGS}", f"/{files.ARTIFACTS}", f"/{files.SERVER}")
 # Archives that this process has seen arrive.
 _shipped: set[tuple[str, str]] = set()
 

@@ -10,7 +10,7 @@ from typing import Any
 
 from catalog.errors import Refused
 from launcher.backends import docker_arguments
-from launcher.backends.docker_arguments import SERVER_FOLDER, SERVER_MOUNT
+from launcher.backends.docker_arguments import SERVER_MOUNT
 from launcher.jobs import JobPlan, Mount, RunPlan
 from launcher.node import gpus
 from launcher.node.text import Piece, fill, give, quoted, there, with_code_below
@@ -174,7 +174,7 @@ def _serve_engine(run: RunPlan, job: JobPlan, attempt: int, program: str) -> str
                 _OWN_WORDS, parts="Entrypoint" if command else "Entrypoint Cmd", image=shlex.quote(image)
             )
             words += f'  set -- "$@" {quoted(command)}\n'
-        folder = Mount(source=f"{run.folder(job)}/{SERVER_FOLDER}", target=SERVER_MOUNT)
+        folder = Mount(source=f"{run.folder(job)}/{files.SERVER}", target=SERVER_MOUNT)
         mounts = [*given["mounts"], dataclasses.asdict(folder)]
         given = {**given, "mounts": mounts, "entrypoint": ["/bin/sh"]}
         command = ["-c", f'. {path} && rm -f {path} && exec "$@"', "sh", *((*own, *command) if own else ())]

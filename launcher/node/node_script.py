@@ -15,7 +15,6 @@ import shlex
 from collections.abc import Mapping
 from pathlib import Path
 
-from launcher.backends.docker_arguments import SERVER_FOLDER
 from launcher.code.packaging import unpacking
 from launcher.jobs import Deployment, JobPlan, RunPlan
 from launcher.node.job_script import GRACE, job_script, run_config
@@ -240,7 +239,7 @@ def node_script(run: RunPlan, job: JobPlan, attempt: int, *, runtime: str, root:
         secrets=files.SECRETS,
         reserve=files.RESERVE,
         start_file=files.START,
-        server=SERVER_FOLDER,
+        server=files.SERVER,
         artifacts=files.ARTIFACTS,
         node_script=NODE_SCRIPT,
         grace=str(GRACE),
@@ -275,7 +274,7 @@ def node_files(
         NODE_SCRIPT: (node_script(run, job, attempt, runtime=runtime, root=root).encode(), 0o644),
     }
     served = job.deployment.secrets if job.deployment else ()
-    for path, names in ((files.SECRETS, job.secrets), (f"{SERVER_FOLDER}/{files.SECRETS}", served)):
+    for path, names in ((files.SECRETS, job.secrets), (f"{files.SERVER}/{files.SECRETS}", served)):
         if values := named(names, secrets):
             made[path] = (files.secrets_text(values).encode(), PRIVATE)
     return made
@@ -292,7 +291,7 @@ def _serve(server: Deployment) -> str:
         if secret.where == "runtime":
             missing = f"the variable {secret.source} is not set on this machine"
             given += f'[ -n "${{{secret.source}+set}}" ] || fail "{missing}"\n'
-            given += f'hand {secret.name} "${secret.source}" {SERVER_FOLDER}/{files.SECRETS}\n'
+            given += f'hand {secret.name} "${secret.source}" {files.SERVER}/{files.SECRETS}\n'
     return fill(_SERVE, type=server.type, given=given)
 
 
