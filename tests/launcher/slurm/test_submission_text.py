@@ -100,7 +100,7 @@ def test_a_plan_holds_no_secrets_and_no_path_of_this_machine(tmp_path: Path) -> 
     shown = plan_of(run, job)
     assert (shown["host"], shown["secrets"]) == ("cluster.example.com", ["KEY"])
     assert str(tmp_path) not in str(shown)
-    made = job_files(run, job, 1, {"KEY": "only-here"})
+    made = job_files(run, job, 1, {"HOST_KEY": "only-here"})
     assert [(name, mode) for name, (content, mode) in made.items() if b"only-here" in content] == [
         (".secrets.slurm", 0o600)
     ]
