@@ -11,12 +11,12 @@ from typing import Any
 
 import pytest
 
-from catalog.errors import InvalidInput
+from catalog.errors import InvalidInput, Refused
 from launched import changed
 from launcher.backends import ray
 from launcher.backends.ray_request import build, content_digest, label_selector, submission_id
 from launcher.configuration.ray import RayExecution
-from launcher.jobs import JobPlan, Resources, RunPlan, SecretName
+from launcher.jobs import Deployment, JobPlan, Resources, RunPlan, SecretName
 from launcher.plans.planning import plan_run
 from planned_runs import DIGEST, catalog, config, plan
 
@@ -201,6 +201,20 @@ def test_a_secret_goes_into_a_file_of_its_owner_on_shared_storage() -> None:
     rest = {name: content for name, (content, _) in sent.files.items() if name != ".secrets"}
     assert b"s3cret" not in b"".join(rest.values())
     assert "s3cret" not in json.dumps(sent.request)
+
+
+def test_two_secrets_of_one_name_have_no_room_in_one_environment() -> None:
+    """A file for each has."""
+    own, servers = SecretName(name="TOKEN", source="OWN"), SecretName(name="TOKEN", source="SERVERS")
+    server = Deployment(type="generic", image=None, command=("serve",), port=1, secrets=(servers,))
+    values = {"OWN": "mine", "SERVERS": "its"}
+    run = changed(planned(SHARED), secrets=(own,), deployment=server)
+    sent = build(run, run.jobs[0], 1, values)
+    assert sent.files[".secrets"][0] == b"export TOKEN=mine\n"
+    assert sent.files["server/.secrets"][0] == b"export TOKEN=its\n"
+    forwarded = replace(run, settings={**run.settings, "forward_secrets": "runtime_env"})
+    with pytest.raises(Refused, match="call two secrets TOKEN, and forward_secrets"):
+        build(forwarded, forwarded.jobs[0], 1, values)
 
 
 def test_forwarding_secrets_is_asked_for_and_warned_of() -> None:

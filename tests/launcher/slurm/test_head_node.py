@@ -151,12 +151,12 @@ def test_a_full_disk_is_waited_for(on_slurm: Place, small_disk: Path, tmp_path: 
     filler = small_disk / "filler"
     filler.write_bytes(b"." * ((1 << 20) - 8192))
     with pytest.raises(Unreachable, match="nothing could be laid down there: tar: ") as caught:
-        place.submit(run, secrets={"KEY": "k"})
+        place.submit(run, secrets={"K": "k"})
     assert "make room there" in str(caught.value.hint)
     assert not [*small_disk.rglob(".secrets*")]
     filler.unlink()
     # The nodes don't have this disk.
-    handle = place.submit(run, secrets={"KEY": "k"})
+    handle = place.submit(run, secrets={"K": "k"})
     assert handle.native_id.isdigit()
     assert ended(place, handle).state is State.FAILED
 

@@ -42,7 +42,7 @@ class Starts:
     def submit(self, attempt: int = 1) -> None:
         (self.folder / "logs").mkdir(parents=True, exist_ok=True)
         (job,) = self.run.jobs
-        made = slurm_script.job_files(self.run, job, attempt, {"KEY": f"key-{attempt}"})
+        made = slurm_script.job_files(self.run, job, attempt, {"K": f"key-{attempt}"})
         made["slurm.sub"] = (slurm_script.submission(self.run, [job], attempt).encode(), 0o644)
         for name, (content, mode) in made.items():
             path = self.folder / name
