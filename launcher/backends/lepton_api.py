@@ -119,8 +119,9 @@ class Lepton:
             except requests.ReadTimeout:
                 # It may be told of with its first byte.
                 return b"", False
-            self._client.job._raise_if_not_ok(response)
-            return lepton_stream.read(response, bounds)
+            with response:
+                self._client.job._raise_if_not_ok(response)
+                return lepton_stream.read(response, bounds)
 
     def secrets(self) -> set[str]:
         with _errors("the workspace's secrets"):

@@ -31,15 +31,14 @@ def read(response: Any, bounds: Bounds) -> tuple[bytes, bool]:
     import requests  # noqa: PLC0415
 
     data = bytearray()
-    with response:
-        _impatient(response)
-        try:
-            for chunk in response.iter_content(_size(response)):
-                data += chunk
-                if len(data) >= bounds.most or time.monotonic() >= bounds.until:
-                    return bytes(data[: bounds.most]), False
-        except (requests.ConnectionError, requests.exceptions.ChunkedEncodingError):
-            return bytes(data), False
+    _impatient(response)
+    try:
+        for chunk in response.iter_content(_size(response)):
+            data += chunk
+            if len(data) >= bounds.most or time.monotonic() >= bounds.until:
+                return bytes(data[: bounds.most]), False
+    except (requests.ConnectionError, requests.exceptions.ChunkedEncodingError):
+        return bytes(data), False
     return bytes(data), True
 
 

@@ -262,17 +262,18 @@ class Handler(BaseHTTPRequestHandler):
     def follow(self, workspace: Workspace, replica: Container) -> None:
         """The log as it grows, until the replica has ended."""
         time.sleep(workspace.settings.get("slow_log", 0))
+        framed = not workspace.settings.get("plain_log")
         self.send_response(200)
-        self.send_header("Transfer-Encoding", "chunked")
+        self.send_header(*(("Transfer-Encoding", "chunked") if framed else ("Connection", "close")))
         self.end_headers()
         with replica.log.open("rb") as file:
             while True:
                 last = replica.gone.is_set()
                 if data := file.read():
-                    self.wfile.write(b"%x\r\n%s\r\n" % (len(data), data))
+                    self.wfile.write(b"%x\r\n%s\r\n" % (len(data), data) if framed else data)
                     self.wfile.flush()
                 elif last:
-                    self.wfile.write(b"0\r\n\r\n")
+                    self.wfile.write(b"0\r\n\r\n" if framed else b"")
                     return
                 else:
                     replica.gone.wait(0.05)

@@ -55,8 +55,8 @@ class Endpoint:
 class Workspace:
     """`settings`: token, secrets, shapes, node_groups, unique_names, new_api, hold (jobs stay queued), path
     (folders of programs that images hold), stopped_forgets (a stopped job has no replicas any more), slow_log
-    (seconds before a log begins), lingers (answers that still show an endpoint that was deleted),
-    shapes_of (other shapes by `GROUP PURPOSE`)."""
+    (seconds before a log begins), plain_log (its end is that of the connection), lingers (answers that still
+    show an endpoint that was deleted), shapes_of (other shapes by `GROUP PURPOSE`)."""
 
     name: str
     folder: Path

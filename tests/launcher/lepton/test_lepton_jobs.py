@@ -209,9 +209,17 @@ def test_several_replicas_print_with_their_number(place: Place, lepton: Lepton, 
     assert (there(run) / "replicas" / "2" / "exit.json").exists()
 
 
+@pytest.mark.parametrize("plain", [False, True], ids=["chunks", "plain"])
 def test_a_job_that_prints_all_the_time_is_read_up_to_now(
-    place: Place, tmp_path: Path, database: Database, monkeypatch: pytest.MonkeyPatch
+    place: Place,
+    lepton: Lepton,
+    tmp_path: Path,
+    database: Database,
+    monkeypatch: pytest.MonkeyPatch,
+    *,
+    plain: bool,
 ) -> None:
+    lepton.change(settings={"plain_log": plain})
     monkeypatch.setattr(lepton_stream, "SECONDS", 2.0)
     monkeypatch.setenv("EVALDOCK_STATE", str(database.path.parent))
     run = place.run(tmp_path, "while :; do echo again; sleep 0.2; done")
@@ -229,6 +237,12 @@ def test_a_job_that_prints_all_the_time_is_read_up_to_now(
     assert time.monotonic() - began < 20
     assert place.backend.status([handle])[handle.key].state is State.RUNNING
     place.backend.cancel(handle)
+    assert ended(place, handle).state is State.CANCELLED
+    quiet = place.submit(place.run(tmp_path, "echo said; " + WAITS))
+    wait_for(Path(quiet.directory) / "artifacts" / "ready")
+    began = time.monotonic()
+    assert place.backend.logs(quiet, 0).data == b"said\n"
+    assert time.monotonic() - began < 10
 
 
 def test_a_log_that_begins_late_is_waited_for(place: Place, lepton: Lepton, tmp_path: Path) -> None:
