@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from launched import until
+
 # The node's program with quicker beats, on a file system that refuses to lock; its builds are only counted.
 _PROGRAM = """
 import errno, fcntl, platform, sys, time
@@ -26,7 +28,7 @@ def build(target, code, packages):
 
 error, count, machine = sys.argv[1:4]
 fcntl.flock, environment.build = flock, build
-environment.BEAT, environment.DEAD = 0.2, 1.0
+environment.BEAT, environment.DEAD = 0.2, 4.0
 platform.machine = lambda: machine
 sys.argv[1:4] = []
 environment.main()
@@ -62,12 +64,12 @@ def test_without_locks_one_builds_and_the_others_wait(tmp_path: Path, error: str
 
 def test_who_died_while_building_is_waited_for_no_longer(tmp_path: Path) -> None:
     dead = start(tmp_path, "dead")
-    while not (tmp_path / "count").exists():
-        assert dead.poll() is None
+    count = tmp_path / "count"
+    until(lambda: count.exists() and count.read_text(), "it builds")
     dead.kill()
     dead.communicate()
     assert said(start(tmp_path, "next")) == ("", 0)
-    assert (tmp_path / "count").read_text() == "built\n" * 2
+    assert count.read_text() == "built\n" * 2
 
 
 def test_another_trouble_with_the_lock_is_said(tmp_path: Path) -> None:
