@@ -9,7 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from catalog.errors import Refused, Unreachable
+from catalog.errors import NotFound, Refused, Unreachable
 from launcher.backends import ray_entry
 from launcher.backends.ray_api import Cluster
 from launcher.jobs import JobHandle
@@ -30,10 +30,12 @@ ray.kill(ray.get_actor("_ray_internal_job_actor_{id}", namespace="SUPERVISOR_ACT
 
 
 def output(cluster: Cluster, job: Mapping[str, Any]) -> bytes:
-    """The driver's log; empty where the node that had it is gone. Raises Unreachable where it can't be read
-    for another reason."""
+    """The driver's log; empty where it or the node that had it is gone. Raises Unreachable where it can't be
+    read for another reason."""
     try:
         return cluster.log(job)
+    except NotFound:
+        return b""
     except Unreachable:
         if _node_lives(cluster, job):
             raise

@@ -251,6 +251,14 @@ class Database:
                 ],
             )
 
+    def not_collected(self, key: str, reason: str) -> None:
+        """Why the folder of a job that succeeded isn't here yet; how a job failed stays its reason."""
+        with self.transaction() as connection:
+            connection.execute(
+                "UPDATE jobs SET reason = ? WHERE key = ? AND state = ? AND collected IS NULL",
+                (reason, key, State.SUCCEEDED),
+            )
+
     def collected(self, key: str, state: State, reason: str | None) -> None:
         """The job's folder is here; `state` may be worse than what the backend said (no results in it)."""
         with self.transaction() as connection:

@@ -16,7 +16,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import cast
 
-from catalog.errors import EvaldockError, Refused, Unreachable
+from catalog.errors import EvaldockError, Refused
 from launcher.backends.protocol import Backend, StopsMany, load
 from launcher.jobs import JobHandle, JobStatus, RunPlan, State
 from launcher.runs import handle as run_handle
@@ -170,10 +170,15 @@ class _Round:
             folder = Path(self.plan.directory) / self.jobs[row.key].directory
             try:
                 self.backend.collect(handle, folder)
-            except (Unreachable, OSError) as error:
+            except (EvaldockError, OSError) as error:
+                # The others are collected all the same.
                 self._say(folder, f"collecting has to wait: {error}")
+                why = error.message if isinstance(error, EvaldockError) else str(error)
+                self.database.not_collected(
+                    row.key, self.submitter.redacted(f"its results are not here yet: {why}")
+                )
                 continue
-            state, reason = row.state, row.reason
+            state, reason = row.state, None if row.state is State.SUCCEEDED else row.reason
             if self.jobs[row.key].kind != "recipe":
                 state, reason = judging.with_results(row, folder / files.ARTIFACTS)
             self.database.collected(row.key, state, reason)

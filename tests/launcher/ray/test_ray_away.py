@@ -21,6 +21,7 @@ from launcher.runs.database import Database
 from launcher.runs.supervisor import request_stop, tick
 
 Clock = Callable[[float], None]
+NONE = (404, "no")
 RESULTS = "results: {tasks: {t: {metrics: {m: {scores: {s: {value: 1.0, stats: {}}}}}}}}"
 
 
@@ -142,3 +143,38 @@ def test_secrets_do_not_outlive_a_job_that_never_came_to_be(
     (row,) = tick(database, run.run_id, {})
     assert row.state.terminal
     assert not list(tmp_path.rglob(files.SECRETS))
+
+
+def test_what_can_not_be_collected_yet_says_so_and_holds_up_nobody_else(
+    fake: FakeRay, tmp_path: Path, database: Database
+) -> None:
+    place = Place("ray", remote="/node", settings={"dashboard_url": fake.url, "node_dir": "/node"})
+    run = place.run(tmp_path, "true", "true", parallel=2)
+    database.record(run)
+    first = handle_of(place, run)
+    jobs = [job(replace(first, key=each.key), "SUCCEEDED", driver_node_id="n") for each in run.jobs]
+    alive = {"data": {"result": {"result": [{"node_id": "n", "state": "ALIVE"}]}}}
+    busy = [f"job-driver-{jobs[0]['submission_id']}.log"]
+
+    def answer(method: str, path: str) -> tuple[int, Any]:
+        if method != "GET" or path.startswith("/api/packages"):
+            return 200, {}
+        if path.startswith("/api/v0/nodes"):
+            return 200, alive
+        if path.startswith("/api/v0/logs"):
+            return (500, "the node is busy") if any(name in path for name in busy) else NONE
+        name = path.split("/")[3]
+        sent = [one for one in jobs if ("POST", "/api/jobs/") in fake.asked]
+        return (200, sent) if not name else next(((200, j) for j in sent if j["submission_id"] == name), NONE)
+
+    fake.answer = answer
+    tick(database, run.run_id, {})
+    slow, other = tick(database, run.run_id, {})
+    assert (slow.state, slow.collected) == (State.SUCCEEDED, None)
+    assert str(slow.reason).startswith("its results are not here yet: Ray at")
+    assert "the node is busy" in str(slow.reason)
+    assert other.collected is not None
+    busy.clear()
+    slow, _ = tick(database, run.run_id, {})
+    assert slow.collected is not None
+    assert "not here yet" not in str(slow.reason)
