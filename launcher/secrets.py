@@ -10,7 +10,7 @@ import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
-from catalog.errors import InvalidInput
+from catalog.errors import InvalidInput, Refused
 from launcher.jobs import RunPlan, SecretName
 
 NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
@@ -80,6 +80,18 @@ def resolve(names: Iterable[SecretName], environ: Mapping[str, str]) -> dict[str
 def named(secrets: Iterable[SecretName], values: Mapping[str, str]) -> dict[str, str]:
     """Of `values`, as `resolve` gives them, those of these `secrets` by their names."""
     return {s.name: values[s.source] for s in secrets if s.where == "host" and s.source in values}
+
+
+def of_this_machine(secrets: Iterable[SecretName], environ: Mapping[str, str]) -> dict[str, str]:
+    """By their names those that this machine has, where jobs run on it. Raises Refused for one that isn't
+    set."""
+    wanted = [secret for secret in secrets if secret.where == "runtime"]
+    for secret in wanted:
+        if secret.source not in environ:
+            raise Refused(
+                f"the variable {secret.source} is not set on this machine", hint="export it and try again"
+            )
+    return {secret.name: environ[secret.source] for secret in wanted}
 
 
 def values_of(plan: RunPlan, environ: Mapping[str, str]) -> list[str]:

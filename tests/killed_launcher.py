@@ -37,7 +37,7 @@ run = plan_from_data(json.loads(Path(plan).read_text()))
 database = Database(Path(state))
 database.record(run)
 handle.write(database, run)
-until_finished(database, run.run_id, {})
+until_finished(database, run.run_id, {"HOST_KEY": "s3cret"})
 """
 
 

@@ -27,10 +27,9 @@ Unheard = tuple[Mapping[str, str], JobHandle]
 PATIENCE = 90.0
 # What has to arrive as it is, and to be found nowhere else.
 SECRET = "s3cr$t'\"`touch pwned` $(touch pwned) \\ é\nvalue"
-# A command that leaves the smallest results that count.
-RESULTS = (
-    "echo 'results: {tasks: {t: {metrics: {m: {scores: {s: {value: 1.0, stats: {}}}}}}}}' >{out}/results.yml"
-)
+# The smallest results that count, and a command that leaves them.
+RESULTS_FILE = "results: {tasks: {t: {metrics: {m: {scores: {s: {value: 1.0, stats: {}}}}}}}}"
+RESULTS = f"echo '{RESULTS_FILE}' >{{out}}/results.yml"
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,6 +124,17 @@ def there(run: RunPlan, index: int = 0) -> Path:
 def changed(run: RunPlan, **fields: Any) -> RunPlan:
     """The run with fields of its first job replaced."""
     return replace(run, jobs=(replace(run.jobs[0], **fields), *run.jobs[1:]))
+
+
+def slow_package(folder: Path) -> tuple[Path, Path]:
+    """A package that takes a minute to be built, and the file in which who builds it leaves its number."""
+    started, package = folder / "started", folder / "slow"
+    package.mkdir()
+    program = (
+        f"import os, time\nopen({str(started)!r}, 'w').write(str(os.getpid()) + '\\n')\ntime.sleep(60)\n"
+    )
+    (package / "setup.py").write_text(program)
+    return package, started
 
 
 def until(ask: Callable[[], Answer | None], what: str = "", *, patience: float = PATIENCE) -> Answer:

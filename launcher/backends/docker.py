@@ -21,7 +21,7 @@ from launcher.code import packaging
 from launcher.jobs import RESULTS, JobHandle, JobPlan, JobStatus, LogChunk, RunPlan, State
 from launcher.node.job_script import GRACE, job_script, run_config
 from launcher.runs import run_directory as files
-from launcher.secrets import named
+from launcher.secrets import named, of_this_machine
 
 SERVER_GRACE = 2  # seconds; a model server has nothing to save
 SUBMITTED = "docker.json"
@@ -83,17 +83,16 @@ def cancel(handle: JobHandle) -> None:
     asked = Path(handle.directory) / STOPPING
     with engine() as client:
         container = docker_engine.of_attempt(client, handle.key, handle.attempt).get("job")
-        if container is None:
+        if container is None or container.attrs["State"] == "created":
+            # It has not begun, and who was about to start it may be gone: nobody else would clear up.
             docker_engine.remove(client, handle.key, handle.attempt)
+            files.forget_secrets(Path(handle.directory))
             return
         late = asked.exists() and time.time() - asked.stat().st_mtime > GRACE + 2
         if not asked.exists():
             with suppress(OSError):
                 asked.touch()
-        if container.attrs["State"] == "created":
-            docker_engine.quietly(container.remove, force=True, v=True)
-        else:
-            docker_engine.quietly(container.kill, signal="SIGKILL" if late else "SIGTERM")
+        docker_engine.quietly(container.kill, signal="SIGKILL" if late else "SIGTERM")
 
 
 def collect(handle: JobHandle, destination: Path) -> Path:
@@ -132,7 +131,10 @@ def _stage(run: RunPlan, job: JobPlan, folder: Path, attempt: int, secrets: Mapp
     (folder / STOPPING).unlink(missing_ok=True)
     files.write_bytes(folder / files.SCRIPT, _script(run, job, attempt).encode())
     files.write_bytes(folder / files.RUN_CONFIG, run_config(job))
-    files.write_secrets(folder, named(job.secrets, secrets))
+    # The script looks for those of this machine by what they are called here, and names one that is missing.
+    sources = [secret.source for secret in job.secrets if secret.where == "runtime"]
+    of_here = {source: os.environ[source] for source in sources if source in os.environ}
+    files.write_secrets(folder, {**named(job.secrets, secrets), **of_here})
     if job.user and os.geteuid() == 0:
         _give_to(folder, job.user)
 
@@ -156,7 +158,8 @@ def _ended_before(folder: Path, attempt: int) -> str | None:
 def _serve(client: Any, run: RunPlan, job: JobPlan, attempt: int, secrets: Mapping[str, str]) -> None:
     assert job.deployment is not None  # noqa: S101 # its caller asked
     given = arguments.server(run, job, job.deployment, attempt)
-    wanted = named(job.deployment.secrets, secrets)
+    server = job.deployment.secrets
+    wanted = {**named(server, secrets), **of_this_machine(server, os.environ)}
     if wanted:
         folder = Path(run.directory) / job.directory / files.SERVER
         files.write_secrets(folder, wanted)

@@ -69,7 +69,10 @@ def logs(handle: JobHandle, since: int) -> LogChunk:
 
 def cancel(handle: JobHandle) -> None:
     native = _native_of(handle)
-    if native and _alive(native):
+    if not native:
+        # It was laid out and never started.
+        files.forget_secrets(Path(handle.directory))
+    elif _alive(native):
         try:
             os.kill(int(native.partition(":")[0]), signal.SIGTERM)
         except ProcessLookupError:

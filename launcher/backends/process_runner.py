@@ -19,15 +19,17 @@ import sys
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from types import FrameType
 from typing import Any
 
 from catalog.errors import EvaldockError
 from launcher.backends import environments, processes
+from launcher.jobs import SecretName
 from launcher.node.job_script import GRACE
 from launcher.runs import run_directory as files
+from launcher.secrets import of_this_machine
 
 PLAN = "process.plan.json"
 STATE = "process.json"
@@ -85,7 +87,7 @@ class _Runner:
             code, reason = self._work()
         except Stopped:
             code, reason = 143, "stopped on request"
-        for name, grace in (("script", GRACE + 2), ("server", GRACE)):
+        for name, grace in (("script", GRACE + 2), ("server", GRACE), ("setup", 0)):
             processes.end(f"{self.mark}/{name}", self.running.get(name), grace=grace)
         files.forget_secrets(self.job)
         self._leave_exit(code, reason)
@@ -114,6 +116,8 @@ class _Runner:
         bin_folder, contract = "", Path()
         # A recipe without dependencies still gets a Python that has nothing else.
         if packages or self.plan["kind"] == "recipe":
+            # An installer has children of its own, which nobody would end.
+            os.environ[processes.MARK] = f"{self.mark}/setup"
             venv = environments.ensure(packages, root, self._log)
             files.write_json(self.job / "packages.json", environments.installed(venv))
             bin_folder, contract = f"{venv / 'bin'}:", venv / "bin" / "nemo-evaluator"
@@ -141,7 +145,8 @@ class _Runner:
         log = self.job / files.DEPLOYMENT_LOG
         self._log(f"starting the {deployment['type']} deployment")
         with log.open("ab") as output:
-            given = {**environment, **deployment["env"], **_of_this_machine(deployment["secrets"])}
+            own = of_this_machine((SecretName(**each) for each in deployment["secrets"]), os.environ)
+            given = {**environment, **deployment["env"], **own}
             shell = ["/bin/sh", "-c", f"{prefix}exec {shlex.join(command)}"]
             self._start("server", shell, given, output.fileno())
         self._wait_until_healthy(deployment, log)
@@ -203,14 +208,6 @@ class _Runner:
     def _log(self, line: str) -> None:
         with contextlib.suppress(OSError), (self.job / files.JOB_LOG).open("a") as file:
             file.write(f"evaldock: {line}\n")
-
-
-def _of_this_machine(secrets: Sequence[Mapping[str, str]]) -> dict[str, str]:
-    wanted = [secret for secret in secrets if secret["where"] == "runtime"]
-    for secret in wanted:
-        if secret["source"] not in os.environ:
-            raise EvaldockError(f"the variable {secret['source']} is not set on this machine")
-    return {secret["name"]: os.environ[secret["source"]] for secret in wanted}
 
 
 def _free_port() -> int:

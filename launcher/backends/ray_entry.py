@@ -59,7 +59,7 @@ case $0 in
 esac
 came=$PWD
 @lay@
-cd @folder@ && mkdir -p @logs@ && : >>@log@ || { echo "evaldock: @folder_said@ can't be used"; exit 70; }
+cd @folder@ && mkdir -p @logs@ && true >>@log@ || { echo "evaldock: @folder_said@ can't be used"; exit 70; }
 command -v setsid >/dev/null 2>&1 || { echo "evaldock: setsid is not on this node"; exit 70; }
 state=$(mktemp -d) || exit 70
 @working_dir@
@@ -77,7 +77,7 @@ copy() {
 while [ ! -e "$state/code" ]; do
   # Ray's process for the job is gone, or the launcher has left a word beside it.
   lives "$PPID" && [ ! -e @stop@ ] || asked=1
-  [ "$((beat % 10))" -ne 0 ] || : >@alive@
+  [ "$((beat % 10))" -ne 0 ] || true >@alive@
   beat=$((beat + 1))
   [ -n "$holder" ] || [ "$beat" -lt 300 ] || echo 70 >"$state/code"
   [ -n "$holder" ] || { [ -s "$state/holder" ] && read -r holder <"$state/holder"; }

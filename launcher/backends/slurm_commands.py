@@ -88,7 +88,9 @@ prepare() {
   for left in "$run/$folder/.slurm.since" "$run/$folder/.slurm.used" "$own/$name.stopping"; do
     [ ! -e "$left" ] || rm -f "$left"
   done
-  : >"$own/$name.sending"
+  # Without it nobody would look for what an earlier try has sent. With `:`, a special builtin, the script
+  # could end here.
+  true >"$own/$name.sending" || unmarked=yes
 }
 take_back() { (cd "$run/$folder" && rm -f "$own/$name.sending" @secrets@) 2>/dev/null; }
 each recall
@@ -108,7 +110,9 @@ fi
 [ -z "$known" ] || exit 0
 # What has arrived by then may hold secrets.
 tar -xf - -C "$run" && cd "$run/$from" || { each take_back; exit 70; }
+unmarked=
 each prepare
+[ -z "$unmarked" ] || { each take_back; exit 70; }
 (
   while IFS= read -r line; do
     case $line in export\ [A-Za-z_]*) ;; *) continue ;; esac

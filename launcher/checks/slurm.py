@@ -31,7 +31,7 @@ sacct -X -n -P -S now -o JobID >/dev/null 2>&1 && echo "accounting answers"
 sacctmgr -n -P show assoc "user=$(id -un)" format=Account 2>/dev/null | sort -u | sed 's/^/account /'
 srun --help 2>/dev/null | grep -q -- --container-image && echo "pyxis is there"
 if [ -n {folder} ]; then
-  if mkdir -p {folder} 2>/dev/null && : 2>/dev/null >{folder}/.evaldock-doctor; then
+  if mkdir -p {folder} 2>/dev/null && true 2>/dev/null >{folder}/.evaldock-doctor; then
     rm -f {folder}/.evaldock-doctor
     echo "folder $(stat -f -c %T {folder} 2>/dev/null)"
     echo "free $(df -Pk {folder} | tail -n 1 | tr -s ' ' | cut -d ' ' -f 4)"

@@ -33,7 +33,8 @@ def settle(composed: Composed) -> Composed:
     own = {key: value for key, value in execution.items() if key not in KEYS}
     rest = {key: value for key, value in data.items() if key not in (*KEYS, "execution")}
     own_type = plain_name(own.get("type", ""))
-    if name is not None and _overruled(composed) and not _executes_ray(name, own, own_type, settings):
+    overruled = name is not None and _overruled(composed) and not _same(name, own_type)
+    if overruled and not _executes_ray(str(name), own, own_type, settings):
         name, settings = None, {}
         for place in (rest, own):
             place.pop("with_ray", None)
@@ -65,6 +66,11 @@ def _overruled(composed: Composed) -> bool:
     """Whether a stronger layer, such as --backend or a profile, says by `execution.type` where to run."""
     said = [composed.strength((*prefix, key)) for prefix in ((), ("execution",)) for key in KEYS]
     return composed.strength(("execution", "type")) > max(said)
+
+
+def _same(name: str, other: str) -> bool:
+    """Whether the stronger layer says again what the weaker one does: that one's settings hold then."""
+    return name == other or MODULES.get(name, name) == MODULES.get("ray" if other in RAY else other)
 
 
 def _executes_ray(name: str, own: Mapping[str, Any], own_type: str, settings: Mapping[str, Any]) -> bool:

@@ -23,7 +23,8 @@ from launcher.runs import database_file
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunRow:
-    """`created` and `cancelled` in seconds since the epoch; `states` counts the run's jobs by state."""
+    """`created`, `cancelled` and `resumed` (the last time) in seconds since the epoch; `states` counts the
+    run's jobs by state."""
 
     run_id: str
     backend: str
@@ -31,6 +32,7 @@ class RunRow:
     created: float
     cancelled: float | None
     states: dict[str, int]
+    resumed: float | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -151,7 +153,8 @@ class Database:
 
     def run(self, run_id: str) -> RunRow:
         row = self._connection.execute(
-            "SELECT run_id, backend, directory, created, cancelled FROM runs WHERE run_id = ?", (run_id,)
+            "SELECT run_id, backend, directory, created, cancelled, resumed FROM runs WHERE run_id = ?",
+            (run_id,),
         ).fetchone()
         if row is None:
             raise NotFound(f"no run {run_id!r}", hint="`evaldock ls runs` lists them")
@@ -263,26 +266,31 @@ class Database:
         """The job's folder is here; `state` may be worse than what the backend said (no results in it)."""
         with self.transaction() as connection:
             connection.execute(
-                "UPDATE jobs SET collected = ?, state = ?, reason = ? WHERE key = ?",
+                "UPDATE jobs SET collected = ?, state = ?, reason = ? WHERE key = ? AND ended IS NOT NULL",
                 (time.time(), state, reason, key),
             )
 
     def again(self, key: str, *, not_before: float = 0, reason: str | None = None) -> bool:
-        """Plans the job's next attempt; False where it has not ended."""
+        """Plans the job's next attempt; False where it has not ended, or isn't collected: nobody would bring
+        back, or clear up, what the earlier attempt left."""
         with self.transaction() as connection:
             done = connection.execute(
                 "UPDATE jobs SET state = ?, reason = ?, exit_code = NULL, native = NULL, native_id = NULL,"
                 " attempt = attempt + 1, submitted = NULL, ended = NULL, collected = NULL, stopping = NULL,"
                 " stop_reason = NULL, submitting = NULL, running = NULL, unheard = NULL, not_before = ?"
-                " WHERE key = ? AND ended IS NOT NULL",
+                " WHERE key = ? AND ended IS NOT NULL AND collected IS NOT NULL",
                 (State.PLANNED, reason, not_before, key),
             )
             return done.rowcount == 1
 
-    def cancel(self, run_id: str, cancelled: bool = True) -> None:
+    def cancel(self, run_id: str) -> None:
+        with self.transaction() as connection:
+            connection.execute("UPDATE runs SET cancelled = ? WHERE run_id = ?", (time.time(), run_id))
+
+    def resume(self, run_id: str) -> None:
         with self.transaction() as connection:
             connection.execute(
-                "UPDATE runs SET cancelled = ? WHERE run_id = ?", (time.time() if cancelled else None, run_id)
+                "UPDATE runs SET cancelled = NULL, resumed = ? WHERE run_id = ?", (time.time(), run_id)
             )
 
     def remove(self, run_id: str) -> None:

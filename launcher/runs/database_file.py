@@ -54,6 +54,9 @@ MIGRATIONS = (
     ALTER TABLE jobs ADD COLUMN running REAL;
     ALTER TABLE jobs ADD COLUMN unheard REAL;
     """,
+    """
+    ALTER TABLE runs ADD COLUMN resumed REAL;
+    """,
 )
 
 MOUNTS = Path("/proc/self/mounts")

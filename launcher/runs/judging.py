@@ -59,6 +59,20 @@ def with_results(row: JobRow, artifacts: Path) -> tuple[State, str | None]:
     return State.SUCCEEDED, None
 
 
+def given_up(plan: RunPlan, row: JobRow) -> tuple[State, str | None]:
+    """What is recorded of a job that nobody is asked about any more, or that can't be collected."""
+    if row.state is State.SUCCEEDED:
+        job = next(job for job in plan.jobs if job.key == row.key)
+        state, _ = with_results(row, Path(plan.directory) / job.directory / files.ARTIFACTS)
+        arrived = job.kind != "recipe" and state is State.SUCCEEDED
+        return (state, None) if arrived else (State.LOST, "given up; its results never arrived")
+    if row.state.terminal:
+        return row.state, row.reason
+    if row.state is State.PLANNED and row.submitting is None:
+        return State.CANCELLED, files.STOPPED
+    return State.LOST, "given up; nobody knows whether it still runs"
+
+
 def blocked_by(wanted: Iterable[tuple[str, JobRow | None]]) -> str | None:
     """Why a job can't run any more, from those that it depends on."""
     for key, row in wanted:
@@ -75,18 +89,19 @@ def stop_reason(
     row: JobRow,
     now: float,
     *,
-    created: float,
+    began: float,
     failed: Sequence[JobRow] = (),
     wanted: Callable[[], list[tuple[str, JobRow | None]]] = list,
 ) -> str | None:
-    """`failed` are the run's jobs that ended badly, `wanted` gives those that this one depends on."""
+    """`began` is when the run was made or resumed, `failed` are its jobs that ended badly, `wanted` gives
+    those that this one depends on."""
     if row.stop_reason is not None:
         return row.stop_reason
     if failed and plan.on_failure == "stop-all":
         return f"stopped because {failed[0].task} failed"
     if job.timeout is not None and row.running is not None and now - row.running > job.timeout:
         return f"{TIMED_OUT} after {job.timeout:g} seconds"
-    if plan.deadline is not None and now - created > plan.deadline:
+    if plan.deadline is not None and now - began > plan.deadline:
         return f"the run's deadline of {plan.deadline:g} seconds has passed"
     if row.submitted is None or row.running is not None:
         return None

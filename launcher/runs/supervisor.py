@@ -26,6 +26,8 @@ from launcher.runs.database import Database, JobRow
 from launcher.runs.submitting import LONGEST_PAUSE, Ready, Submitter, first_pause, handle_of
 
 STOP_AGAIN = 15.0
+# Seconds that resuming waits for another process's round.
+RESUMING = 60.0
 # How many times as long as the last time took nothing is written while jobs are handed over: the handle holds
 # all of the run, and a job that it has no number of is found by its key.
 WRITING = 20.0
@@ -49,31 +51,28 @@ def give_up(database: Database, run_id: str) -> list[str]:
     """Writes off what has not ended or could not be collected, without asking anybody; their keys. What may
     still run goes on running: for backends that are gone for good. Raises Refused while another process has
     its round."""
-    with _round(database, run_id) as mine:
-        if not mine:
-            raise Refused(f"another command is asking about {run_id}", hint="end it, then try again")
+    with own_round(database, run_id):
+        plan = database.plan(run_id)
         with database.transaction():
             database.cancel(run_id)
             rows = [row for row in database.jobs(run_id) if row.collected is None]
             for row in rows:
-                state, reason = row.state, row.reason
-                if not state.terminal:
-                    planned = state is State.PLANNED and row.submitting is None
-                    state = State.CANCELLED if planned else State.LOST
-                    reason = (
-                        "stopped on request" if planned else "given up; nobody knows whether it still runs"
-                    )
+                state, reason = judging.given_up(plan, row)
+                if not row.state.terminal:
                     database.note([(row.key, JobStatus(state=state, reason=reason, seen=time.time()))])
                 database.collected(row.key, state, reason)
-        run_handle.write(database, database.plan(run_id))
+        run_handle.write(database, plan)
     return [row.key for row in rows]
 
 
 def resume(database: Database, run_id: str) -> list[str]:
-    """Plans another attempt for every job that ended without success; their keys."""
-    database.cancel(run_id, False)
-    wanted = [row for row in database.jobs(run_id) if row.state.terminal and row.state is not State.SUCCEEDED]
-    return [row.key for row in wanted if database.again(row.key, reason="resumed")]
+    """Plans another attempt for every job that ended without success and is collected; their keys. The run's
+    deadline counts anew. Raises Refused while another process has its round for long."""
+    with own_round(database, run_id, patience=RESUMING), database.transaction():
+        database.resume(run_id)
+        rows = database.jobs(run_id)
+        wanted = [row for row in rows if row.state.terminal and row.state is not State.SUCCEEDED]
+        return [row.key for row in wanted if database.again(row.key, reason="resumed")]
 
 
 class _Round:
@@ -83,7 +82,7 @@ class _Round:
         self.jobs = {job.key: job for job in plan.jobs}
         self.submitter = Submitter(database, plan, self.backend, environ)
         row = database.run(plan.run_id)
-        self.cancelled, self.created = row.cancelled is not None, row.created
+        self.cancelled, self.began = row.cancelled is not None, row.resumed or row.created
         self.write_after = 0.0
 
     def run(self) -> None:
@@ -197,7 +196,9 @@ class _Round:
 
     def _stop(self) -> None:
         now = time.time()
-        failed = [row for row in self._rows() if row.state in (State.FAILED, State.LOST)]
+        # What isn't collected may still get another attempt.
+        ended_badly = (State.FAILED, State.LOST)
+        failed = [row for row in self._rows() if row.state in ended_badly and row.collected is not None]
         asked: list[JobHandle] = []
         # As one, so that a disk is waited for once, and not for each of a thousand jobs.
         with self.database.transaction():
@@ -239,7 +240,7 @@ class _Round:
             self.jobs[row.key],
             row,
             now,
-            created=self.created,
+            began=self.began,
             failed=failed,
             wanted=lambda: self._wanted(row.key),
         )
@@ -292,6 +293,21 @@ class _Round:
 
     def _say(self, folder: Path, text: str) -> None:
         files.add_line(folder / "supervisor.log", f"{files.timestamp()} {self.submitter.redacted(text)}")
+
+
+@contextmanager
+def own_round(database: Database, run_id: str, *, patience: float = 0.0) -> Iterator[None]:
+    """What changes a run outside of a round. Raises Refused where another process has one for longer than
+    `patience` seconds."""
+    until = time.monotonic() + patience
+    while True:
+        with _round(database, run_id) as mine:
+            if mine:
+                yield
+                return
+        if time.monotonic() >= until:
+            raise Refused(f"another command is asking about {run_id}", hint="end it, then try again")
+        time.sleep(0.2)
 
 
 @contextmanager

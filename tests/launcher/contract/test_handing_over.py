@@ -164,6 +164,18 @@ def test_a_secret_that_is_not_set_keeps_the_job_waiting_and_says_so(
     assert states(supervise(database, run, {"HOST_KEY": "x"})) == [State.SUCCEEDED]
 
 
+def test_a_variable_of_the_machine_arrives(
+    near: Place, tmp_path: Path, database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("OF_THIS_MACHINE", SECRET)
+    secret = SecretName(name="KEY", source="OF_THIS_MACHINE", where="runtime")
+    run = changed(near.run(tmp_path, 'printf %s "$KEY" >{out}/key; ' + RESULTS), secrets=(secret,))
+    database.record(run)
+    assert states(supervise(database, run)) == [State.SUCCEEDED]
+    assert (here(run) / "artifacts" / "key").read_text() == SECRET
+    assert not list(tmp_path.rglob(".secrets"))
+
+
 def test_a_variable_of_the_machine_that_is_not_set_fails_the_job(
     place: Place, tmp_path: Path, database: Database
 ) -> None:

@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 
 from killed_launcher import launch_until_killed
-from launched import RESULTS, Place, supervise, until
+from launched import RESULTS, Place, changed, supervise, until
 from launcher.backends import processes
-from launcher.jobs import RunPlan, State
+from launcher.jobs import RunPlan, SecretName, State
 from launcher.runs import handle as run_handle
 from launcher.runs.database import Database
 from launcher.runs.supervisor import request_stop
@@ -71,16 +71,17 @@ def test_every_job_is_found_again_and_runs_once(
     nothing_is_left(run, request)
 
 
-@pytest.mark.parametrize("step", ["before-submit", "handing-over", "before-noting", "running"])
+@pytest.mark.parametrize("step", ["before-submit", "staged", "handing-over", "before-noting", "running"])
 def test_what_was_left_behind_can_be_stopped(
     near: Place, step: str, tmp_path: Path, database: Database, request: pytest.FixtureRequest
 ) -> None:
-    run = near.run(tmp_path, COUNT)
+    run = changed(near.run(tmp_path, COUNT), secrets=(SecretName(name="KEY", source="HOST_KEY"),))
     killed_at(near, step, run, tmp_path, database)
     request_stop(database, run.run_id)
     (row,) = supervise(database, run)
     assert (row.state, row.reason) == (State.CANCELLED, "stopped on request")
     nothing_is_left(run, request)
+    assert not list(tmp_path.rglob(".secrets"))
 
 
 @pytest.mark.parametrize("step", ["before-noting", "running", "collecting"])

@@ -14,12 +14,12 @@ from typing import Any
 
 import pytest
 
-from launched import RESULTS, Place, changed, exit_of, python, supervise, until, wait_for
+from launched import RESULTS, Place, changed, exit_of, python, slow_package, supervise, until, wait_for
 from launcher.backends import process_runner, processes
 from launcher.jobs import Deployment, JobHandle, State
 from launcher.runs import run_directory as files
 from launcher.runs.database import Database
-from launcher.runs.supervisor import tick
+from launcher.runs.supervisor import request_stop, tick
 from services.engine import Engine, start_engine
 from services.shared import Shared
 
@@ -194,6 +194,21 @@ def test_what_is_just_being_started_is_stopped_too(deployment: dict[str, Any] | 
     assert processes.start_time(int(out)) is None
     ended = json.loads((tmp_path / "exit.json").read_text())
     assert (ended["exit_code"], ended["reason"]) == (143, "stopped on request")
+
+
+def test_a_request_while_installing_ends_all_of_it(
+    on_process: Place, tmp_path: Path, database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("EVALDOCK_CACHE", str(tmp_path / "cache"))
+    slow, started = slow_package(tmp_path)
+    run = changed(on_process.run(tmp_path, RESULTS), packages=(str(slow),))
+    database.record(run)
+    tick(database, run.run_id, {})
+    builder = until(lambda: started.exists() and int(started.read_text() or 0), "the package is built")
+    request_stop(database, run.run_id)
+    (row,) = supervise(database, run)
+    assert row.state is State.CANCELLED
+    assert processes.start_time(builder) is None
 
 
 INSTALL = """

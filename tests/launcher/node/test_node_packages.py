@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import json
-import subprocess
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from launched import until
+from launched import slow_package, until
+from launcher.backends import processes
 from launcher.code import harness_code, packaging
 from launcher.jobs import JobPlan
 from launcher.node.runtimes import code_folder
@@ -89,20 +89,14 @@ def test_damaged_code_is_not_run(node: Any) -> None:
 
 @pytest.mark.parametrize("runtime", ["none"], indirect=True)
 def test_a_request_while_installing_ends_the_job_at_once(node: Any, tmp_path: Path) -> None:
-    slow = tmp_path / "slow"
-    slow.mkdir()
-    (slow / "setup.py").write_text("import time\ntime.sleep(60)\n")
+    slow, started = slow_package(tmp_path)
     one = node("touch {out}/ran", packages=(str(slow),))
     one.stage()
     running = one.start()
 
-    def installing() -> bool:
-        listed = subprocess.run(["ps", "-wweo", "args"], capture_output=True, text=True, check=True).stdout
-        return f"{one.root}/.evaldock/environments/" in listed
-
-    until(installing, "the installer runs")
+    builder = until(lambda: started.exists() and int(started.read_text() or 0), "the package is built")
     running.terminate()
     assert running.wait(timeout=20) == 143
     assert one.exit()["reason"] == "stopped on request"
     assert not (one.artifacts / "ran").exists()
-    until(lambda: not installing(), "the installer ends", patience=20)
+    until(lambda: processes.start_time(builder) is None, "the installer ends", patience=20)

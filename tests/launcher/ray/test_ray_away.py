@@ -12,7 +12,7 @@ import pytest
 
 from catalog.errors import Unreachable
 from fake_ray import FakeRay, handle_of, job
-from launched import Place, changed, here, there
+from launched import RESULTS_FILE, Place, changed, here, there
 from launcher.backends import ray
 from launcher.jobs import JobHandle, JobStatus, SecretName, State
 from launcher.runs import run_directory as files
@@ -22,7 +22,6 @@ from launcher.runs.supervisor import request_stop, tick
 
 Clock = Callable[[float], None]
 NONE = (404, "no")
-RESULTS = "results: {tasks: {t: {metrics: {m: {scores: {s: {value: 1.0, stats: {}}}}}}}}"
 
 
 @pytest.fixture
@@ -113,7 +112,7 @@ def test_a_jobs_own_word_on_shared_storage_needs_no_ray(
     fake.answer = lambda method, _: (200, {}) if method == "POST" else (404, "no")
     tick(database, run.run_id, {})
     folder = there(run)
-    (folder / "artifacts" / "results.yml").write_text(RESULTS)
+    (folder / "artifacts" / "results.yml").write_text(RESULTS_FILE)
     files.write_json(folder / files.EXIT, {"exit_code": 0, "reason": None, "attempt": 1})
     fake.answer = lambda *_: (503, "away")
     (row,) = tick(database, run.run_id, {})
@@ -145,36 +144,74 @@ def test_secrets_do_not_outlive_a_job_that_never_came_to_be(
     assert not list(tmp_path.rglob(files.SECRETS))
 
 
-def test_what_can_not_be_collected_yet_says_so_and_holds_up_nobody_else(
-    fake: FakeRay, tmp_path: Path, database: Database
-) -> None:
-    place = Place("ray", remote="/node", settings={"dashboard_url": fake.url, "node_dir": "/node"})
-    run = place.run(tmp_path, "true", "true", parallel=2)
-    database.record(run)
-    first = handle_of(place, run)
-    jobs = [job(replace(first, key=each.key), "SUCCEEDED", driver_node_id="n") for each in run.jobs]
-    alive = {"data": {"result": {"result": [{"node_id": "n", "state": "ALIVE"}]}}}
-    busy = [f"job-driver-{jobs[0]['submission_id']}.log"]
+class Unfetchable:
+    """A cluster whose jobs are as `states` says, and whose node keeps the logs of those in `busy`."""
 
-    def answer(method: str, path: str) -> tuple[int, Any]:
-        if method != "GET" or path.startswith("/api/packages"):
-            return 200, {}
+    def __init__(self, fake: FakeRay) -> None:
+        self.states: dict[str, str] = {}
+        self.busy: set[str] = set()
+        self.fake = fake
+        fake.answer = self.answer
+
+    def answer(self, method: str, path: str) -> tuple[int, Any]:
         if path.startswith("/api/v0/nodes"):
-            return 200, alive
+            return 200, {"data": {"result": {"result": [{"node_id": "n", "state": "ALIVE"}]}}}
         if path.startswith("/api/v0/logs"):
-            return (500, "the node is busy") if any(name in path for name in busy) else NONE
+            return (500, "the node is busy") if any(key in path for key in self.busy) else NONE
+        if path.startswith("/api/packages") or path.endswith("/stop"):
+            return 200, {}
+        if method == "POST":
+            self.states[self.fake.bodies[-1]["submission_id"]] = "RUNNING"
+            return 200, {}
+        jobs = {
+            identity: {"submission_id": identity, "status": state, "driver_node_id": "n"}
+            for identity, state in self.states.items()
+        }
         name = path.split("/")[3]
-        sent = [one for one in jobs if ("POST", "/api/jobs/") in fake.asked]
-        return (200, sent) if not name else next(((200, j) for j in sent if j["submission_id"] == name), NONE)
+        return (200, jobs.get(name, {})) if name in jobs else (200, [*jobs.values()]) if not name else NONE
 
-    fake.answer = answer
+
+@pytest.fixture
+def unfetchable(fake: FakeRay) -> Unfetchable:
+    return Unfetchable(fake)
+
+
+def elsewhere(fake: FakeRay) -> Place:
+    """Without shared storage."""
+    return Place("ray", remote="/node", settings={"dashboard_url": fake.url, "node_dir": "/node"})
+
+
+def test_what_can_not_be_collected_yet_says_so_and_holds_up_nobody_else(
+    fake: FakeRay, unfetchable: Unfetchable, tmp_path: Path, database: Database
+) -> None:
+    run = elsewhere(fake).run(tmp_path, "true", "true", parallel=2)
+    database.record(run)
     tick(database, run.run_id, {})
+    unfetchable.states = dict.fromkeys(unfetchable.states, "SUCCEEDED")
+    unfetchable.busy = {run.jobs[0].key}
     slow, other = tick(database, run.run_id, {})
     assert (slow.state, slow.collected) == (State.SUCCEEDED, None)
     assert str(slow.reason).startswith("its results are not here yet: Ray at")
     assert "the node is busy" in str(slow.reason)
     assert other.collected is not None
-    busy.clear()
+    unfetchable.busy.clear()
     slow, _ = tick(database, run.run_id, {})
     assert slow.collected is not None
     assert "not here yet" not in str(slow.reason)
+
+
+def test_a_failure_stops_all_only_when_no_try_is_left(
+    fake: FakeRay, unfetchable: Unfetchable, tmp_path: Path, database: Database
+) -> None:
+    """One that can't be collected yet may still be tried again."""
+    run = elsewhere(fake).run(tmp_path, "true", "true", parallel=2, retries=1, on_failure="stop-all")
+    database.record(run)
+    tick(database, run.run_id, {})
+    (first, *_) = unfetchable.states
+    unfetchable.states[first] = "STOPPED"
+    unfetchable.busy = {run.jobs[0].key}
+    rows = tick(database, run.run_id, {})
+    assert [row.stop_reason for row in rows] == [None, None]
+    unfetchable.busy.clear()
+    rows = tick(database, run.run_id, {"EVALDOCK_RETRY_PAUSE": "0"})
+    assert [(row.attempt, row.stop_reason) for row in rows] == [(2, None), (1, None)]

@@ -80,6 +80,23 @@ def test_who_says_later_where_to_run_wins(chosen: str) -> None:
     )
 
 
+@pytest.mark.parametrize(
+    ("name", "again"),
+    [
+        ("slurm", "slurm"),
+        ("docker", "local"),
+        ("docker", "Docker"),
+        ("ray", "ray"),
+        ("kubernetes-ray", "ray"),
+    ],
+)
+def test_the_same_said_again_takes_nothing_away(name: str, again: str) -> None:
+    own = {"dashboard_url": URL} if "ray" in name else {"network": "host"}
+    found = execution({"backend": {"name": name, **own}}, {"execution": {"type": again, "qos": "high"}})
+    assert found.items() >= {**own, "qos": "high"}.items()
+    assert found["type"] == ("ray" if "ray" in name else name)
+
+
 def test_slurm_said_later_starts_a_ray_that_is_nowhere_yet() -> None:
     later = {"execution": {"type": "slurm", "account": "a"}}
     assert execution({"backend": "ray"}, later) == {"type": "slurm", "account": "a", "with_ray": True}

@@ -9,7 +9,7 @@ import pytest
 
 from catalog.errors import NotFound, Refused, UsageError
 from launched import Place, python, said
-from launcher.jobs import JobHandle, State
+from launcher.jobs import JobHandle, JobStatus, State
 from launcher.runs import database_file
 from launcher.runs.database import Database
 from launcher.runs.database_file import MIGRATIONS
@@ -96,6 +96,22 @@ def test_runs_are_found_by_what_their_ids_begin_with(
     for nothing in ("", "%", "_", "zz"):
         with pytest.raises(NotFound):
             database.resolve(nothing)
+
+
+def test_another_attempt_begins_when_the_one_before_is_collected(
+    database: Database, on_process: Place, tmp_path: Path
+) -> None:
+    run = on_process.run(tmp_path, "true")
+    key = run.jobs[0].key
+    database.record(run)
+    database.note([(key, JobStatus(state=State.FAILED, seen=1.0))])
+    assert not database.again(key)
+    database.collected(key, State.FAILED, None)
+    assert database.again(key)
+    # Another process has been collecting the first one all the while.
+    database.collected(key, State.FAILED, None)
+    (row,) = database.jobs(run.run_id)
+    assert (row.state, row.attempt, row.collected) == (State.PLANNED, 2, None)
 
 
 def test_recording_twice_changes_nothing(database: Database, on_process: Place, tmp_path: Path) -> None:

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from catalog.errors import Refused
-from launched import Place, states
+from launched import RESULTS_FILE, Place, states
 from launcher.jobs import JobHandle, JobStatus, RunPlan, State
 from launcher.runs.database import Database
 from launcher.runs.judging import finished
@@ -42,7 +42,9 @@ def test_what_nobody_can_be_asked_about_is_written_off(gone: RunPlan, database: 
     assert (said.code, said.out) == (0, f"{gone.run_id}: 4 jobs given up\n")
     assert "goes on running" in said.err
     rows = database.jobs(gone.run_id)
-    assert states(rows) == [State.LOST, State.LOST, State.SUCCEEDED, State.CANCELLED]
+    # The third had succeeded, and left its results where nobody can fetch them.
+    assert states(rows) == [State.LOST, State.LOST, State.LOST, State.CANCELLED]
+    assert rows[2].reason == "given up; its results never arrived"
     assert finished(rows)
     assert rows[0].reason == "given up; nobody knows whether it still runs"
     assert finished(tick(database, gone.run_id, {}))
@@ -59,15 +61,23 @@ def test_what_does_not_end_is_waited_for_only_so_long(gone: RunPlan, database: D
     )
     assert f"`evaldock kill {gone.run_id}` waits on; with --give-up they are written off" in said.err
     shown = evaldock("kill", gone.run_id, "--give-up", "--json")
-    assert [job["state"] for job in shown.json] == ["lost", "lost", "succeeded", "cancelled"]
+    assert [job["state"] for job in shown.json] == ["lost", "lost", "lost", "cancelled"]
     assert evaldock("kill", gone.run_id, "--wait", "0s").code == 0
 
 
 def test_it_can_be_taken_up_again(gone: RunPlan, database: Database) -> None:
     give_up(database, gone.run_id)
     keys = [job.key for job in gone.jobs]
-    assert resume(database, gone.run_id) == [keys[0], keys[1], keys[3]]
-    assert {row.attempt for row in database.jobs(gone.run_id)} == {1, 2}
+    assert resume(database, gone.run_id) == keys
+    assert {row.attempt for row in database.jobs(gone.run_id)} == {2}
+
+
+def test_results_that_are_here_are_not_given_up(gone: RunPlan, database: Database) -> None:
+    artifacts = Path(gone.directory) / gone.jobs[2].directory / "artifacts"
+    artifacts.mkdir(parents=True)
+    (artifacts / "results.yml").write_text(RESULTS_FILE)
+    give_up(database, gone.run_id)
+    assert database.jobs(gone.run_id)[2].state is State.SUCCEEDED
 
 
 def test_not_while_another_command_is_asking(gone: RunPlan, database: Database) -> None:

@@ -29,7 +29,7 @@ def row(run: RunPlan, **fields: Any) -> JobRow:
 
 
 def why(run: RunPlan, of: JobRow, now: float, **more: Any) -> str | None:
-    return judging.stop_reason(run, run.jobs[0], of, now, created=START, **more)
+    return judging.stop_reason(run, run.jobs[0], of, now, began=START, **more)
 
 
 def test_a_timeout_counts_from_when_the_job_began_to_run(run: RunPlan) -> None:

@@ -9,9 +9,10 @@ from pathlib import Path
 
 import pytest
 
+from catalog.errors import Refused
 from launched import RESULTS, Place, changed, states, supervise, until, wait_for
 from launcher.jobs import JobPlan, RunPlan, State
-from launcher.runs import handle
+from launcher.runs import handle, supervisor
 from launcher.runs.database import Database
 from launcher.runs.supervisor import request_stop, resume, tick
 
@@ -197,6 +198,31 @@ def test_two_rounds_at_once_submit_nothing_twice(
     assert [(out(run, at) / "count").read_text() for at in (0, 1)] == ["once\n"] * 2
 
 
+def test_resuming_waits_for_another_round(
+    on_process: Place, tmp_path: Path, database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = on_process.run(tmp_path, "exit 3")
+    database.record(run)
+    supervise(database, run)
+    with supervisor.own_round(database, run.run_id):
+        monkeypatch.setattr(supervisor, "RESUMING", 0.3)
+        with pytest.raises(Refused, match="another command is asking about"):
+            resume(database, run.run_id)
+    assert [row.attempt for row in database.jobs(run.run_id)] == [1]
+    assert resume(database, run.run_id) == [run.jobs[0].key]
+
+
+def test_a_deadline_counts_anew_when_a_run_is_resumed(
+    on_process: Place, tmp_path: Path, database: Database
+) -> None:
+    run = on_process.run(tmp_path, RESULTS, deadline=1800.0)
+    database.record(run, created=time.time() - 3600)
+    (row,) = supervise(database, run)
+    assert row.reason == "the run's deadline of 1800 seconds has passed"
+    resume(database, run.run_id)
+    assert states(supervise(database, run)) == [State.SUCCEEDED]
+
+
 def test_resuming_runs_only_what_did_not_succeed(
     on_process: Place, tmp_path: Path, database: Database
 ) -> None:
@@ -235,6 +261,8 @@ def test_a_large_handle_is_not_written_for_each_job(
         return write(opened, run)
 
     monkeypatch.setattr(handle, "write", slow)
+    # However long a loaded machine takes to hand them over.
+    monkeypatch.setattr(supervisor, "WRITING", 1000.0)
     run = on_process.run(tmp_path, *[RESULTS] * 8, parallel=8)
     database.record(run)
     tick(database, run.run_id, {})

@@ -28,8 +28,13 @@ await() {
     return 0
   done
 }
+# An installer has children of its own, which nobody would end.
 run() {
-  "$@" </dev/null >>logs/node.log 2>&1 &
+  (
+    EVALDOCK_JOB=$marked
+    export EVALDOCK_JOB
+    "$@"
+  ) </dev/null >>logs/node.log 2>&1 &
   child=$!
   await "$child"
   child=
