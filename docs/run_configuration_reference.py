@@ -30,7 +30,7 @@ MEANINGS: Mapping[str, str] = {
     "execution.on_failure": "`stop-all`: the first job that fails for good stops the others.",
     "execution.timeout": "Seconds that one attempt of a job may run; waiting for its start doesn't count.",
     "execution.queue_timeout": "Seconds that a submitted job may wait for its start.",
-    "execution.deadline": "Seconds that the whole run may take.",
+    "execution.deadline": "Seconds that the whole run may take, from when it was made or resumed.",
     "execution.docker_args": "Flags of `docker run`; see the [table](#flags-in-docker_args).",
     "execution.memory_limit": "Memory of a job. On `slurm` also `memory`.",
     "execution.shm_size": "Its `/dev/shm`, in a container.",
