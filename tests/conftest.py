@@ -15,8 +15,10 @@ pytest_plugins = ["services.fixtures", "services.browser", "services.github_pack
 settings.register_profile("evaldock", deadline=None)
 settings.load_profile("evaldock")
 
-# Whoever starts the tests in the background may have it ignored, and all that is started here would, too.
+# Whoever starts the tests in the background may have them ignored, and all that is started here would, too.
 signal.signal(signal.SIGINT, signal.default_int_handler)
+if signal.getsignal(signal.SIGHUP) is signal.SIG_IGN:
+    signal.signal(signal.SIGHUP, lambda *_: None)
 
 # What a user's shell or a CI job may set and a command of ours would obey.
 _OBEYED = (

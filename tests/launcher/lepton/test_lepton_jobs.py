@@ -243,6 +243,8 @@ def test_a_job_that_prints_all_the_time_is_read_up_to_now(
     began = time.monotonic()
     assert place.backend.logs(quiet, 0).data == b"said\n"
     assert time.monotonic() - began < 10
+    place.backend.cancel(quiet)
+    assert ended(place, quiet).state is State.CANCELLED
 
 
 def test_a_log_that_begins_late_is_waited_for(place: Place, lepton: Lepton, tmp_path: Path) -> None:

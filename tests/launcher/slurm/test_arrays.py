@@ -273,7 +273,7 @@ def test_secrets_of_tasks_are_each_its_own(on_slurm: Place, slurm: Slurm, tmp_pa
     run = on_slurm.run(tmp_path / "here", *['printf %s "$KEY" >{out}/key; ' + WAIT] * 2, parallel=2)
     jobs = [replace(job, secrets=(SecretName(name="KEY", source=f"K{job.index}"),)) for job in run.jobs]
     found = on_slurm.backend.submit_together(  # type: ignore[attr-defined]
-        run, jobs, 1, {job.key: {"KEY": f"value-{job.index}"} for job in jobs}, at_once=2
+        run, jobs, 1, {job.key: {f"K{job.index}": f"value-{job.index}"} for job in jobs}, at_once=2
     )
     ready(run, 0, 1)
     assert [(artifacts(run, index) / "key").read_text() for index in (0, 1)] == ["value-0", "value-1"]

@@ -176,9 +176,11 @@ export async function copied(page, { url, without = false }) {
   });
   for (const summary of await page.locator("details:not([open]) > summary").all()) await summary.click();
   for (const button of await page.locator(".ed-copy:visible").all()) {
+    const status = page.locator("[role=status]").last();
+    await status.evaluate((one) => (one.textContent = "")); // what was said of the one before
     await button.click();
-    await page.getByText("Copied", { exact: true }).first().waitFor();
-    const said = await page.locator("[role=status]").last().textContent();
+    await status.filter({ hasText: "Copied" }).waitFor({ state: "attached" });
+    const said = await status.textContent();
     const focused = await button.evaluate((one) => one === document.activeElement);
     await page.locator("#paste-here").fill("");
     await page.locator("#paste-here").press("Control+V");
