@@ -108,7 +108,7 @@ def test_quickcheck_goes_on_after_it_was_queued_again(
     url: str,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    # What clears up behind the first start, which Slurm kills soon here, has some seconds on a loaded machine.
+    # What clears up behind the first start, which Slurm kills soon here, needs seconds on a loaded machine.
     monkeypatch.setattr(slurm_script, "BEAT", 3)
     run, environ = quickcheck(url), {"HOST_KEY": "only-for-the-stand-in"}
     database.record(run)
