@@ -78,16 +78,17 @@
     }
   }
 
+  let silence = 0;
   document.addEventListener("click", async (event) => {
     const button = event.target instanceof Element && event.target.closest(".ed-copy");
     if (!(button instanceof HTMLElement)) return;
     const done = await copy(textFor(button));
     button.textContent = done ? "Copied" : "Not copied";
     said.textContent = done ? "Copied" : "This browser doesn't let a page copy. Select the text instead.";
-    window.setTimeout(() => {
-      button.textContent = "Copy";
-      said.textContent = "";
-    }, SHOWN);
+    window.setTimeout(() => (button.textContent = "Copy"), SHOWN);
+    // What is said of this one isn't taken back on account of the one before.
+    window.clearTimeout(silence);
+    silence = window.setTimeout(() => (said.textContent = ""), SHOWN);
   });
 
   // Tables

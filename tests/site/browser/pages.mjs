@@ -175,6 +175,7 @@ export async function copied(page, { url, without = false }) {
     document.body.append(field);
   });
   for (const summary of await page.locator("details:not([open]) > summary").all()) await summary.click();
+  await verbs.hold(page); // what is said stays to be read
   for (const button of await page.locator(".ed-copy:visible").all()) {
     const status = page.locator("[role=status]").last();
     await status.evaluate((one) => (one.textContent = "")); // what was said of the one before
