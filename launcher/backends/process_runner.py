@@ -13,7 +13,6 @@ import fcntl
 import os
 import shlex
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -129,9 +128,6 @@ class _Runner:
             "LANG": "C.UTF-8",
             "PYTHONUNBUFFERED": "1",
             "EVALDOCK_CONTRACT": str(contract) if contract.is_file() else "",
-            # The contract's runner starts a proxy; of two jobs that look for a free port at the same moment
-            # one would fail.
-            "ADAPTER_PORT": str(_free_port()),
             **({"EVALDOCK_CODE": self.plan["code"]} if self.plan["code"] else {}),
         }
 
@@ -208,12 +204,6 @@ class _Runner:
     def _log(self, line: str) -> None:
         with contextlib.suppress(OSError), (self.job / files.JOB_LOG).open("a") as file:
             file.write(f"evaldock: {line}\n")
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 def _healthy(url: str) -> bool:

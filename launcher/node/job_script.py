@@ -12,6 +12,7 @@ from __future__ import annotations
 import json
 import math
 import shlex
+import zlib
 from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Any
@@ -24,6 +25,10 @@ from launcher.runs import run_directory as files
 QUIET = {"NEMO_EVALUATOR_TELEMETRY_LEVEL": "0"}
 # Seconds; backends wait a little longer before they kill the script itself.
 GRACE = 8
+# Ports that neither Linux gives to outgoing connections by itself (those begin at 32768), nor Ray to its
+# workers (those end at 19999). A step that shares no divisor with their number comes to each of them, and
+# from no job of a run to its neighbours'.
+_FIRST_PORT, _PORTS, _STEP = 20_000, 10_000, 1009
 
 _TEMPLATE = """\
 #!/bin/sh
@@ -110,9 +115,27 @@ stage running
 
 # A backend that has no image says by EVALDOCK_CONTRACT whether the harness brought the contract's runner: one
 # that happens to be on the machine is not the harness's.
+#
+# The runner starts a proxy. Two that look for a free port of one machine at the same moment find the same
+# one, and the second evaluates through the first's: each job has one of its own to begin with. What is in use
+# is the second field of a line of proc(5)'s tables, behind a colon, in hexadecimal digits.
 _BODY = """\
 contract=${{EVALDOCK_CONTRACT-nemo-evaluator}}
+taken() {{
+  for table in /proc/net/tcp /proc/net/tcp6; do
+    [ -r "$table" ] || continue
+    while read -r _ address _; do
+      case $address in *:"$1") return 0 ;; esac
+    done <"$table"
+  done
+  return 1
+}}
 if [ -n "$contract" ] && command -v "$contract" >/dev/null 2>&1; then
+  port={port}
+  while taken "$(printf %04X "$port")"; do
+    port=$(({first} + (port - {first} + {step}) % {ports}))
+  done
+  export ADAPTER_PORT="${{ADAPTER_PORT:-$port}}"
   "$contract" run_eval --run_config {run_config} --output_dir {results} &
 else
   sh -c {command} &
@@ -221,6 +244,10 @@ def _body(job: JobPlan, results: str, inputs: Mapping[str, str]) -> str:
         "run_config": files.RUN_CONFIG,
         "results": shlex.quote(results),
         "command": shlex.quote(job.command),
+        "port": _FIRST_PORT + (zlib.crc32(job.run_id.encode()) + job.index) % _PORTS,
+        "first": _FIRST_PORT,
+        "ports": _PORTS,
+        "step": _STEP,
     }
     if job.kind != "recipe":
         return (_JOIN if job.inputs else _BODY).format(**given)

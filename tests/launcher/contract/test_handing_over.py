@@ -240,7 +240,7 @@ def test_the_process_backend_gives_only_what_was_given(
     assert "GIVEN" in names
     assert names <= {
         *("GIVEN", "PATH", "HOME", "LANG", "PYTHONUNBUFFERED", "NEMO_EVALUATOR_TELEMETRY_LEVEL", "PWD"),
-        *("EVALDOCK_JOB", "EVALDOCK_CONTRACT", "ADAPTER_PORT", "SHLVL", "OLDPWD", "_"),
+        *("EVALDOCK_JOB", "EVALDOCK_CONTRACT", "SHLVL", "OLDPWD", "_"),
     }
 
 

@@ -88,15 +88,13 @@ own_environment() {
   PATH=${venv:+$venv/bin:}$PATH HOME=$here/home LANG=C.UTF-8 PYTHONUNBUFFERED=1
   EVALDOCK_CONTRACT=
   [ -z "$venv" ] || [ ! -x "$venv/bin/nemo-evaluator" ] || EVALDOCK_CONTRACT=$venv/bin/nemo-evaluator
-  export PATH HOME LANG PYTHONUNBUFFERED EVALDOCK_CONTRACT ADAPTER_PORT
+  export PATH HOME LANG PYTHONUNBUFFERED EVALDOCK_CONTRACT
   [ -z "$code_folder" ] || export EVALDOCK_CODE="$code_folder"
 }
 prepare() {
-  venv= ADAPTER_PORT=
+  venv=
   mkdir -p home
   command -v python3 >/dev/null 2>&1 || fail "python3 is not on this node"
-  # The contract's runner starts a proxy; of two jobs that look for a free port at once one would fail.
-  ADAPTER_PORT=$(python3 -c 'import socket as s; one = s.create_server(("", 0)); print(one.getsockname()[1])')
   run python3 -c PROGRAM /shared/.evaldock/environments "$code_folder" '' pkg==1 || fail "$(last)"
   read -r venv <environment
 }
