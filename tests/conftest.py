@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import os
 import signal
+from collections.abc import Generator
 from pathlib import Path
 
 import pytest
 from hypothesis import settings
+
+from services.processes import tail
 
 pytest_plugins = ["services.fixtures", "services.browser", "services.github_packages"]
 
@@ -59,6 +62,18 @@ def own_environment(monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.Te
         monkeypatch.setenv(f"GIT_{role}_NAME", "Test")
         monkeypatch.setenv(f"GIT_{role}_EMAIL", "test@example.invalid")
     return home
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """A failure comes with what the test's jobs said: their folders are gone when somebody reads of it."""
+    report = yield
+    folder: Path | None = getattr(item, "funcargs", {}).get("tmp_path")
+    if report.failed and folder:
+        found = {*folder.rglob("exit.json"), *folder.rglob("logs/*.log")}
+        logs = [log for log in sorted(found) if log.is_file()][:8]
+        report.sections += [(str(log.relative_to(folder)), tail(log)) for log in logs]
+    return report
 
 
 def pytest_make_parametrize_id(val: object, argname: str) -> str | None:

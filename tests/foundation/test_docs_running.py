@@ -21,6 +21,7 @@ from catalog import record_files
 from docs import run_configuration_reference
 from foundation import doc_examples
 from git_commands import git
+from services.processes import free_port, free_ports
 
 ROOT = Path(__file__).parents[2]
 DOCS = ROOT / "docs"
@@ -44,14 +45,6 @@ def standin(arguments: str, port: str) -> Iterator[None]:
             server.terminate()
 
 
-def free_ports(count: int) -> list[str]:
-    with ExitStack() as stack:
-        probes = [stack.enter_context(socket.socket()) for _ in range(count)]
-        for probe in probes:
-            probe.bind(("127.0.0.1", 0))
-        return [str(probe.getsockname()[1]) for probe in probes]
-
-
 @pytest.fixture
 def environment() -> Mapping[str, str]:
     path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
@@ -69,12 +62,11 @@ def run_page(page: Path, folder: Path, environment: Mapping[str, str]) -> None:
     """With the stand-ins that the page starts in other terminals, on ports that are free here."""
     text = page.read_text()
     commands = re.findall(r"^evaldock standin (--port (\d+).*)$", text, re.M)
-    ports = dict(zip((port for _, port in commands), free_ports(len(commands)), strict=True))
+    shown = [port for _, port in commands]
+    ports = dict(zip(shown, map(str, free_ports(len(shown))), strict=True))
 
     def moved(text: str) -> str:
-        for shown, port in ports.items():
-            text = text.replace(shown, port)
-        return text
+        return re.sub("|".join(shown), lambda found: ports[found[0]], text) if shown else text
 
     copy = folder / page.name
     copy.write_text(moved(text))
@@ -144,7 +136,7 @@ def test_the_script_for_ci_runs_judges_and_publishes(
 ) -> None:
     page = (DOCS / "how-to" / "run-in-ci.md").read_text()
     (script,) = re.findall(r"^```sh\n(.*?)^```", page, re.M | re.S)
-    (port,) = free_ports(1)
+    port = str(free_port())
     with standin(f"--port {port}", port):
         for text in (PREPARE.replace("PORT", port), script):
             done = subprocess.run(

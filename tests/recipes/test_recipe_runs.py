@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import socket
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
@@ -15,6 +14,7 @@ from git_commands import git
 from launched import wait_for
 from planned_runs import HARNESSES
 from running import Ran, evaldock
+from services.processes import free_port
 
 Write = Callable[..., Path]
 pytestmark = pytest.mark.timeout(900)  # the image and the environment are made once, on an empty cache
@@ -274,9 +274,7 @@ def test_artifacts_by_name_and_commits_of_git(
 
 
 def test_a_model_server_beside_a_recipe(recipe: Write, project: Path) -> None:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
+    port = free_port()
     recipe(
         "asks",
         "[tool.runspec]",

@@ -19,6 +19,7 @@ from generator.registry.client import Network
 from generator.registry.http import Policy
 from generator.registry.source import RegistrySource
 from services.fake_registry import Bearer, FakeRegistry
+from services.processes import free_port
 
 Open = Callable[[str], RegistrySource]
 
@@ -112,11 +113,8 @@ def test_a_connection_that_is_lost_for_good(
 
 
 def test_nobody_listens(network: Network) -> None:
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
     with pytest.raises(Unreachable, match=r"127\.0\.0\.1 can't be reached: connection refused"):
-        RegistrySource(ImageRef.parse(f"127.0.0.1:{port}/a:1"), network).resolve(None)
+        RegistrySource(ImageRef.parse(f"127.0.0.1:{free_port()}/a:1"), network).resolve(None)
 
 
 def test_no_such_host(network: Network) -> None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import secrets
 import select
 import shutil
 import signal
@@ -19,6 +20,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 PATIENCE = 20.0  # seconds between asking a server to end and killing it
+_PORTS = range(10_000, 20_000)
 
 # Kept until this process ends: a collected Popen that still runs is a ResourceWarning.
 _STARTED: list[subprocess.Popen[bytes]] = []
@@ -75,11 +77,19 @@ def _unmount_below(root: Path) -> None:
 
 
 def free_port() -> int:
-    """A loopback port that nobody listens on at the moment."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
+    return free_ports(1)[0]
+
+
+def free_ports(count: int) -> list[int]:
+    """Different loopback ports that nobody uses. Linux gives none of these to an outgoing connection by
+    itself, which could have it before the server does, or while that one is started again."""
+    found: list[int] = []
+    while len(found) < count:
+        port = secrets.choice(_PORTS)
+        with socket.socket() as probe, contextlib.suppress(OSError):
+            probe.bind(("127.0.0.1", port))
+            found += [port] * (port not in found)
+    return found
 
 
 def tail(log: Path, lines: int = 15) -> str:

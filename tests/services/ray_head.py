@@ -8,18 +8,17 @@ from __future__ import annotations
 import json
 import os
 import signal
-import socket
 import sys
 import time
 import urllib.request
 from collections.abc import Mapping
-from contextlib import ExitStack, suppress
+from contextlib import suppress
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-from services.processes import start, tail, wait_until
+from services.processes import free_ports, start, tail, wait_until
 from services.required import Unavailable
 from services.shared import Shared
 
@@ -93,7 +92,7 @@ def start_ray_head(
         raise Unavailable(f"Ray's sockets don't fit below {folder}: set TMPDIR to a shorter folder")
     home = folder / "home"
     home.mkdir(exist_ok=True)
-    ports = dict(ports or _free_ports())
+    ports = dict(ports or zip(_PORTS, free_ports(len(_PORTS)), strict=True))
     command = [
         *("env", "-i", *_environment(home, token)),
         *(sys.executable, "-m", "ray.scripts.scripts", "start", "--head", "--block", "--disable-usage-stats"),
@@ -130,15 +129,6 @@ def _environment(home: Path, token: str | None) -> list[str]:
         **{name: value for name, value in os.environ.items() if name.startswith(_KEPT)},
     }
     return [f"{name}={value}" for name, value in values.items()]
-
-
-def _free_ports() -> dict[str, int]:
-    """All at once, so that none of them is chosen twice."""
-    with ExitStack() as held:
-        sockets = [held.enter_context(socket.socket()) for _ in _PORTS]
-        for each in sockets:
-            each.bind(("127.0.0.1", 0))
-        return {name: each.getsockname()[1] for name, each in zip(_PORTS, sockets, strict=True)}
 
 
 def _answers(url: str, token: str | None) -> bool:

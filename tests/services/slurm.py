@@ -21,7 +21,7 @@ from typing import Any
 
 from services.cluster_runtimes import build_pyxis
 from services.install import need, program
-from services.processes import free_port, start, tail, wait_until
+from services.processes import free_ports, start, tail, wait_until
 from services.required import Unavailable
 from services.shared import Shared
 
@@ -200,20 +200,21 @@ def start_slurm(shared: Shared, folder: Path) -> dict[str, Any]:
         raise Unavailable("starting a Slurm cluster needs root")
     for name in ("slurmctld", "slurmdbd", "mariadbd", "munged", "slurmd", "sacctmgr"):
         need(shared, name, packages=PACKAGES)
+    ctld_port, dbd_port, sql_port, *node_ports = free_ports(3 + len(NODES))
     given: dict[str, Any] = {
         "folder": folder,
         "cluster": f"evaldock{shared.owner}",
         "host": socket.gethostname().partition(".")[0],
         "munge": folder / "munge.socket",
-        "ctld_port": free_port(),
-        "dbd_port": free_port(),
-        "sql_port": free_port(),
+        "ctld_port": ctld_port,
+        "dbd_port": dbd_port,
+        "sql_port": sql_port,
     }
     gpus = _make_gpus(folder)
     nodes = [
-        _NODE.format(name=name, host=given["host"], port=free_port(), cpus=64 if name == "n2" else 8)
+        _NODE.format(name=name, host=given["host"], port=port, cpus=64 if name == "n2" else 8)
         + (f" Gres=gpu:{gpus}" if name == GPU_NODE else "")
-        for name in NODES
+        for name, port in zip(NODES, node_ports, strict=True)
     ]
     conf, dbd = folder / "slurm.conf", folder / "slurmdbd.conf"
     conf.write_text(_CONF.format(**given, nodes="\n".join(nodes)))
