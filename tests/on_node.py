@@ -81,9 +81,21 @@ def left_running(key: str) -> list[str]:
     return found
 
 
+def staying(folder: Path) -> list[str]:
+    """Processes that work in the folder. One that a job's shell forgot could kill, later, what another start
+    has under the same name by then."""
+    found = []
+    for entry in Path("/proc").glob("[0-9]*"):
+        with suppress(OSError):
+            if (entry / "cwd").readlink() == folder:
+                found.append((entry / "cmdline").read_bytes().replace(b"\0", b" ").decode())
+    return found
+
+
 def clean(one: Any) -> None:
     """Nothing of the job runs, nothing private lies about, no container is left."""
     until(lambda: not left_running(one.job.key), f"nothing of {one.job.key} runs", patience=20)
+    until(lambda: not staying(one.folder), f"nobody stays in {one.folder}", patience=5)
     private = [path.name for path in one.folder.rglob(".*") if path.is_file()]
     assert not private, private
     if one.runtime in ("docker", "podman"):

@@ -75,13 +75,20 @@ launch() {
   job=container
   if ! run "$engine" start "$name"; then
     trouble=$(last) job=
+    [ -z "$late" ] || exit 143
     [ -z "$server" ] || running "$server_name" || server_ended
     fail "the container can't be started: $trouble"
   fi
   [ -z "$late" ] || ask TERM
-  "$engine" wait "$name" >.code 2>>logs/node.log &
-  await "$!"
-  read -r code <.code || code=70
+  # Slurm's own signals end whoever waits, not the container.
+  until
+    "$engine" wait "$name" >.code 2>>logs/node.log &
+    await "$!"
+    read -r code <.code
+  do
+    "$engine" inspect "$name" >/dev/null 2>&1 || { code=70 && break; }
+    nap
+  done
   rm -f .code
   [ "$("$engine" inspect --format '{{.State.OOMKilled}}' "$name" 2>/dev/null)" != true ] || memory=out
 @memory@

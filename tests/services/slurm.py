@@ -55,7 +55,7 @@ SlurmctldTimeout=30
 SlurmdTimeout=6
 HealthCheckInterval=0
 InactiveLimit=0
-KillWait=3
+KillWait=10
 MinJobAge=2
 BatchStartTimeout=30
 SchedulerParameters=sched_interval=1,bf_interval=1,sched_min_interval=0

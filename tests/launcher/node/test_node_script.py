@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+import os
 import shlex
 import signal
 import subprocess
+import time
 from contextlib import suppress
 from dataclasses import replace
 from importlib import resources
@@ -50,6 +52,35 @@ def test_a_request_to_stop_reaches_the_harness(node: Any, shell: list[str]) -> N
     clean(one)
 
 
+def test_a_request_that_reaches_every_process_of_the_script(node: Any) -> None:
+    """Slurm sends its own like this: who waits for a container is asked to stop, too."""
+    one = node(f"(trap 'sleep 3; echo saved >>{{out}}/saved; exit 0' TERM; {FOREVER}) & wait; wait")
+    one.stage()
+    running = one.start()
+    wait_for(one.artifacts / "ready")
+    if one.runtime != "none":
+        until(lambda: any("wait" in line.split() for line in left_running(one.job.key)), "it is waited for")
+    os.killpg(running.pid, signal.SIGTERM)
+    assert running.wait(timeout=30) == 143
+    assert (one.exit()["exit_code"], one.exit()["reason"]) == (143, "stopped on request")
+    assert (one.artifacts / "saved").read_text() == "saved\n"
+    clean(one)
+
+
+def test_requests_that_follow_each_other_are_one(node: Any, shell: list[str]) -> None:
+    """While the first one is passed on, which takes its time with containers, the next one comes."""
+    one = node(f"(trap 'sleep 2; exit 0' TERM; {FOREVER}) & wait; wait", shell=tuple(shell))
+    one.stage()
+    running = one.start()
+    wait_for(one.artifacts / "ready")
+    for _ in range(4):
+        running.send_signal(signal.SIGTERM)
+        time.sleep(0.02)
+    assert running.wait(timeout=30) == 143
+    assert (one.exit()["exit_code"], one.exit()["reason"]) == (143, "stopped on request")
+    clean(one)
+
+
 def test_a_job_that_ignores_the_request_is_killed(node: Any) -> None:
     one = node("trap '' TERM; " + FOREVER)
     one.stage()
@@ -66,6 +97,8 @@ def test_a_shell_that_is_killed_leaves_nothing_running_and_a_word_of_its_end(nod
     one.stage()
     running = one.start()
     wait_for(one.artifacts / "ready")
+    # Who ends the shell may have asked everybody first.
+    subprocess.run(["pkill", "-TERM", "-f", f"{one.folder}/node.sh guard"], check=True)
     running.kill()
     running.wait()
     wait_for(one.folder / "exit.json")

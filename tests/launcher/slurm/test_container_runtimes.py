@@ -14,7 +14,6 @@ from typing import Any
 import pytest
 
 from launched import RESULTS, Place, changed, ended, here, supervise, there, until, wait_for
-from launcher.backends import slurm_script
 from launcher.jobs import Deployment, JobHandle, Mount, Resources, RunPlan, SecretName, State
 from launcher.results import results_file
 from launcher.runs import run_id
@@ -106,10 +105,7 @@ def test_quickcheck_goes_on_after_it_was_queued_again(
     slurm: Slurm,
     database: Database,
     url: str,
-    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    # What clears up behind the first start, which Slurm kills soon here, needs seconds on a loaded machine.
-    monkeypatch.setattr(slurm_script, "BEAT", 3)
     run, environ = quickcheck(url), {"HOST_KEY": "only-for-the-stand-in"}
     database.record(run)
     tick(database, run.run_id, environ)

@@ -120,13 +120,20 @@ launch() {
   job=container
   if ! run "$engine" start "$name"; then
     trouble=$(last) job=
+    [ -z "$late" ] || exit 143
     [ -z "$server" ] || running "$server_name" || server_ended
     fail "the container can't be started: $trouble"
   fi
   [ -z "$late" ] || ask TERM
-  "$engine" wait "$name" >.code 2>>logs/node.log &
-  await "$!"
-  read -r code <.code || code=70
+  # Slurm's own signals end whoever waits, not the container.
+  until
+    "$engine" wait "$name" >.code 2>>logs/node.log &
+    await "$!"
+    read -r code <.code
+  do
+    "$engine" inspect "$name" >/dev/null 2>&1 || { code=70 && break; }
+    nap
+  done
   rm -f .code
   [ "$("$engine" inspect --format '{{.State.OOMKilled}}' "$name" 2>/dev/null)" != true ] || memory=out
 }
@@ -148,6 +155,7 @@ server_tail() { "$engine" logs --tail 20 "$server_name" 2>&1; }
 # A second shell, in a session of its own: where the first one was killed, it does what is left to do. A
 # function, since the file may be a later attempt's by then.
 guard() {
+  trap '' TERM INT HUP
   while kill -0 "$1" 2>/dev/null; do sleep 1; done
   clear
   kill_marked
@@ -199,12 +207,15 @@ stop() {
     exit 143
   fi
   [ -z "$late" ] || return
+  # Before anything that takes time: the next request may come meanwhile.
+  late=soon
   ask TERM
   (
     trap 'kill "$!"; exit' TERM
     sleep 12 &
     wait "$!"
-    ask KILL
+    # Whoever clears up behind a killed shell has done so: the names may be another start's by now.
+    ! kill -0 "$$" || ask KILL
   ) >/dev/null 2>&1 &
   late=$!
 }

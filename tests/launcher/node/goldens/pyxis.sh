@@ -188,6 +188,7 @@ server_tail() { tail -n 20 logs/deployment.log; }
 # A second shell, in a session of its own: where the first one was killed, it does what is left to do. A
 # function, since the file may be a later attempt's by then.
 guard() {
+  trap '' TERM INT HUP
   while kill -0 "$1" 2>/dev/null; do sleep 1; done
   clear
   kill_marked
@@ -239,12 +240,15 @@ stop() {
     exit 143
   fi
   [ -z "$late" ] || return
+  # Before anything that takes time: the next request may come meanwhile.
+  late=soon
   ask TERM
   (
     trap 'kill "$!"; exit' TERM
     sleep 12 &
     wait "$!"
-    ask KILL
+    # Whoever clears up behind a killed shell has done so: the names may be another start's by now.
+    ! kill -0 "$$" || ask KILL
   ) >/dev/null 2>&1 &
   late=$!
 }
