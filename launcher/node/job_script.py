@@ -28,7 +28,7 @@ GRACE = 8
 # Ports that neither Linux gives to outgoing connections by itself (those begin at 32768), nor Ray to its
 # workers (those end at 19999). A step that shares no divisor with their number comes to each of them, and
 # from no job of a run to its neighbours'.
-_FIRST_PORT, _PORTS, _STEP = 20_000, 10_000, 1009
+_FIRST_PORT, _PORTS, _STEP = 20_000, 8_000, 1009
 
 _TEMPLATE = """\
 #!/bin/sh

@@ -64,7 +64,7 @@ def test_the_job_asks_a_cluster_of_its_own_and_nobody_else_does(on_slurm: Place,
     came_up = until(lambda: over(on_slurm, handle) or (artifacts(handle) / "code").exists(), patience=300)
     logs = there(run) / "logs"
     assert came_up is True, (logs / "job.log").read_text() + (logs / "ray.log").read_text()
-    url = f"http://127.0.0.1:{20001 + int(handle.native_id) % 1200 * 20}"
+    url = f"http://127.0.0.1:{28001 + int(handle.native_id) % 238 * 20}"
     submission = json.dumps({"entrypoint": "true"}).encode()
     assert (refused(url, None), refused(url, "another"), refused(url, None, submission)) == (401, 403, 401)
     assert (artifacts(handle) / "code").read_text() != "0\n"
