@@ -10,10 +10,9 @@ from pathlib import Path
 
 def told(text: str | bytes, *paths: Path) -> list[str]:
     """Which of the paths, the user and the host a text names. A host's short name within a longer word, such
-    as a run's id, is not it. `root` may be meant of any machine."""
+    as a run's id, is not it."""
     searched = text if isinstance(text, bytes) else text.encode()
-    users = {getpass.getuser()} - {"root"}
-    names = [*map(str, paths), *users, socket.gethostname()]
-    return [
-        name for name in names if re.search(rb"(?<!\w)" + re.escape(name.encode()) + rb"(?!\w)", searched)
-    ]
+    words = [name.encode() for name in (getpass.getuser(), socket.gethostname())]
+    found = [word for word in words if re.search(rb"(?<!\w)" + re.escape(word) + rb"(?!\w)", searched)]
+    found += [path for path in map(bytes, paths) if path in searched]
+    return [each.decode() for each in found]

