@@ -11,6 +11,7 @@ import click
 
 from catalog import __version__
 from catalog.errors import EvaldockError, refusal
+from catalog.interrupts import keep_interrupts
 
 
 @dataclass(frozen=True, slots=True)
@@ -174,6 +175,7 @@ def root() -> click.Group:
 
 def main() -> None:
     """Entry point of the console script: the one place where an error becomes an exit code."""
+    keep_interrupts()
     try:
         code = root().main(standalone_mode=False)
         sys.exit(code if isinstance(code, int) else 0)

@@ -18,6 +18,7 @@ from catalog import store
 from catalog.errors import EvaldockError, NotFound, refusal
 from catalog.github.branches import with_token
 from catalog.github.workflow_commands import annotation
+from catalog.interrupts import keep_interrupts
 
 SUMMARY_BYTES = 1 << 20
 GRACE = 5.0
@@ -179,5 +180,6 @@ def switch_signals() -> None:
     def interrupt(*_arguments: object) -> None:
         raise KeyboardInterrupt
 
+    keep_interrupts()
     signal.signal(signal.SIGTERM, interrupt)
     signal.signal(signal.SIGINT, interrupt)
