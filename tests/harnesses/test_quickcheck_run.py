@@ -200,7 +200,7 @@ def test_the_key_is_read_from_its_variable_and_written_nowhere(
 
 
 def test_concurrency_asks_all_at_once(server: Server, tmp_path: Path) -> None:
-    url = server("--latency", "0.5")
+    url = server("--latency", "3")
     run("concurrency", url, tmp_path / "out")
     peak = requests.get(re.sub("/v1$", "/stats", url), timeout=10).json()["peak"]
     assert peak == 64

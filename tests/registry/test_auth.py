@@ -149,10 +149,10 @@ def test_an_expired_token_is_renewed_once_by_all_threads(fake: FakeRegistry, ope
 
 
 def test_a_token_past_its_end_is_not_sent(fake: FakeRegistry, open_source: Open) -> None:
-    fake.auth = Bearer(anonymous=True, lifetime=0.4)
+    fake.auth = Bearer(anonymous=True, lifetime=2.0)
     reference = image(fake)
     open_source(reference).resolve(None)
-    time.sleep(0.5)
+    time.sleep(2.1)
     open_source(reference).resolve(None)
     assert fake.count("/jwt/auth") == 2
     assert [one.status for one in fake.log].count(401) == 1

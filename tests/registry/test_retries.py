@@ -93,7 +93,7 @@ def test_lasting_faults(
     [
         ({"drop": True}, "the connection was lost"),
         ({"truncate": 7}, "the connection was lost"),
-        ({"pause": 3.0, "piece": 10}, "no answer within 0.5 seconds"),
+        ({"pause": 6.0, "piece": 10}, "no answer within 2 seconds"),
     ],
     ids=str,
 )
@@ -101,7 +101,7 @@ def test_a_connection_that_is_lost_for_good(
     fake: FakeRegistry, source: RegistrySource, fault: dict[str, Any], reason: str
 ) -> None:
     fake.inject("/manifests/", **fault)
-    network = Network(Policy(attempts=2, first_pause=0.01, read=0.5))
+    network = Network(Policy(attempts=2, first_pause=0.01, read=2.0))
     with pytest.raises(Unreachable) as caught:
         RegistrySource(source.ref, network).resolve(None)
     network.close()
@@ -150,7 +150,7 @@ def test_the_host_that_asks_for_silence_gets_it(fake: FakeRegistry, source: Regi
     """One refusal holds the other threads back too, instead of each collecting its own."""
     image = source.resolve(None)
     fake.reset()
-    fake.inject("/blobs/", status=429, headers={"Retry-After": "1"}, times=1)
+    fake.inject("/blobs/", status=429, headers={"Retry-After": "2"}, times=1)
     with ThreadPoolExecutor(9) as pool:
         first = pool.submit(source.read_range, image.layers[0], 0, 1)
         while not fake.count("/blobs/"):
