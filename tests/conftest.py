@@ -8,14 +8,14 @@ from collections.abc import Generator
 from pathlib import Path
 
 import pytest
-from hypothesis import settings
+from hypothesis import HealthCheck, settings
 
 from services.processes import tail
 
 pytest_plugins = ["services.fixtures", "services.browser", "services.github_packages"]
 
 # A busy machine is no failure.
-settings.register_profile("evaldock", deadline=None)
+settings.register_profile("evaldock", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("evaldock")
 
 # Whoever starts the tests in the background may have them ignored, and all that is started here would, too.

@@ -81,7 +81,11 @@ PATTERNS = st.sampled_from(
 )
 
 
-@settings(max_examples=50, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(
+    max_examples=50,
+    deadline=None,
+    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
+)
 @given(
     st.sets(st.lists(NAMES, min_size=1, max_size=4).map("/".join), min_size=1, max_size=8),
     st.dictionaries(st.sampled_from([".", "a", "b", "a/b"]), st.lists(PATTERNS, max_size=5), max_size=3),
