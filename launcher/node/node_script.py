@@ -25,6 +25,8 @@ from launcher.secrets import named
 
 NODE_SCRIPT = "node.sh"
 PRIVATE = 0o600
+# Seconds between asking a job to stop and killing it: its own for a checkpoint, and what ending takes.
+PATIENCE = GRACE + 4
 
 _TEMPLATE = r"""#!/bin/sh
 # What a node does for @key@, attempt @attempt@.
@@ -138,7 +140,8 @@ finish() {
   trap - EXIT
   trap '' TERM INT HUP USR1
   [ -z "$child" ] || kill -TERM "$child" 2>/dev/null
-  [ -z "$late" ] || kill "$late" 2>/dev/null
+  # Until it has traps of its own, a new subshell takes any other signal for its parent's, and forgets it.
+  [ -z "$late" ] || { kill -KILL "$late" && wait "$late"; } 2>/dev/null
   clear
   kill_marked
   ours || end
@@ -172,11 +175,15 @@ stop() {
   late=soon
   ask TERM
   (
-    trap 'kill "$!"; exit' TERM
-    sleep @patience@ &
-    wait "$!"
-    # Whoever clears up behind a killed shell has done so: the names may be another start's by now.
-    ! kill -0 "$$" || ask KILL
+    trap '' TERM INT HUP
+    left=@patience@
+    while [ "$left" -gt 0 ]; do
+      sleep 1
+      # Whoever clears up behind a killed shell has done so: the names may be another start's by now.
+      kill -0 "$$" || exit
+      left=$((left - 1))
+    done
+    ask KILL
   ) >/dev/null 2>&1 &
   late=$!
 }
@@ -252,7 +259,7 @@ def node_script(run: RunPlan, job: JobPlan, attempt: int, *, runtime: str, root:
         artifacts=files.ARTIFACTS,
         node_script=NODE_SCRIPT,
         grace=str(GRACE),
-        patience=str(GRACE + 4),
+        patience=str(PATIENCE),
         runtime=RUNTIMES[runtime](run, job, attempt, root),
         keep=_keep(attempt) if attempt > 1 else "",
         code=_code(job, root) if job.code else "",

@@ -19,7 +19,7 @@ import pytest
 from launched import RESULTS, until, wait_for
 from launcher.jobs import Deployment, Resources, SecretName
 from launcher.node.node_script import node_script
-from on_node import clean, left_running
+from on_node import clean, left_running, staying
 
 GOLDENS = Path(__file__).parent / "goldens"
 FOREVER = "touch {out}/ready; while :; do sleep 0.1; done"
@@ -103,6 +103,22 @@ def test_a_shell_that_is_killed_leaves_nothing_running_and_a_word_of_its_end(nod
     running.wait()
     wait_for(one.folder / "exit.json")
     assert (one.exit()["exit_code"], one.exit()["reason"]) == (137, "its shell on the node was killed")
+    clean(one)
+
+
+def test_a_shell_that_is_killed_after_it_was_asked_leaves_nobody_behind(node: Any) -> None:
+    """Who is to kill the job when its time is up sees that it has been done."""
+    one = node("trap 'touch {out}/asked' TERM; " + FOREVER)
+    one.stage()
+    running = one.start()
+    wait_for(one.artifacts / "ready")
+    running.terminate()
+    wait_for(one.artifacts / "asked")
+    # The other one waits with the guard.
+    until(lambda: sum(words.startswith("sleep ") for words in staying(one.folder)) > 1, "somebody waits")
+    running.kill()
+    running.wait()
+    wait_for(one.folder / "exit.json")
     clean(one)
 
 

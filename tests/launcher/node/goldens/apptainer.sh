@@ -176,7 +176,8 @@ finish() {
   trap - EXIT
   trap '' TERM INT HUP USR1
   [ -z "$child" ] || kill -TERM "$child" 2>/dev/null
-  [ -z "$late" ] || kill "$late" 2>/dev/null
+  # Until it has traps of its own, a new subshell takes any other signal for its parent's, and forgets it.
+  [ -z "$late" ] || { kill -KILL "$late" && wait "$late"; } 2>/dev/null
   clear
   kill_marked
   ours || end
@@ -210,11 +211,15 @@ stop() {
   late=soon
   ask TERM
   (
-    trap 'kill "$!"; exit' TERM
-    sleep 12 &
-    wait "$!"
-    # Whoever clears up behind a killed shell has done so: the names may be another start's by now.
-    ! kill -0 "$$" || ask KILL
+    trap '' TERM INT HUP
+    left=12
+    while [ "$left" -gt 0 ]; do
+      sleep 1
+      # Whoever clears up behind a killed shell has done so: the names may be another start's by now.
+      kill -0 "$$" || exit
+      left=$((left - 1))
+    done
+    ask KILL
   ) >/dev/null 2>&1 &
   late=$!
 }
