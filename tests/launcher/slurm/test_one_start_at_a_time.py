@@ -137,6 +137,13 @@ def test_a_job_leaves_no_watcher_and_no_sign_of_life(starts: Made) -> None:
     assert (spelled(int(number)), state) == ("1:7:0", "runs")
 
 
+def test_a_start_ends_where_its_scheduler_has_it_ignore_a_hangup(starts: Made) -> None:
+    one = starts(": ; ")
+    one.shell.insert(0, "nohup")
+    assert one.start().wait(timeout=60) == 0
+    one.check_left()
+
+
 @pytest.mark.parametrize("asked", [signal.SIGUSR2, signal.SIGTERM], ids=["cancelled", "ended-by-slurm"])
 def test_a_job_that_is_asked_to_end_leaves_none_either(starts: Made, asked: signal.Signals) -> None:
     one = starts(auto_resume=False)
