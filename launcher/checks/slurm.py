@@ -12,11 +12,14 @@ from catalog.nearest import did_you_mean
 from launcher.backends.slurm_hosts import host_of
 from launcher.checks.answers import LITTLE, Check, Subject, fail, failed, ok, warn
 from launcher.configuration.slurm import clock
+from launcher.node.node_script import PATIENCE
 
 NEEDED = ("sbatch", "squeue", "scancel", "sha256sum", "tar", "xargs")
 # File systems that no other machine sees, as stat(1) calls them.
 _OWN = ("ext2/ext3", "xfs", "btrfs", "tmpfs", "overlayfs", "zfs", "ramfs")
 _RUNTIMES = {"apptainer": "apptainer", "docker": "docker", "podman": "podman"}
+# Their containers are no processes of the job: Slurm ends it without them.
+_ENGINES = ("docker", "podman")
 
 # Each line begins with what it tells; what commands print besides is not taken for that.
 _LOOK = """\
@@ -29,6 +32,7 @@ squeue --noheader --user="$(id -un)" --format=%A >/dev/null 2>&1 && echo "contro
 sinfo --noheader --format=%R 2>/dev/null | sort -u | sed 's/^/partition /'
 sacct -X -n -P -S now -o JobID >/dev/null 2>&1 && echo "accounting answers"
 sacctmgr -n -P show assoc "user=$(id -un)" format=Account 2>/dev/null | sort -u | sed 's/^/account /'
+scontrol show config 2>/dev/null | awk '$1 == "KillWait" {{ print "killwait " $3 }}'
 srun --help 2>/dev/null | grep -q -- --container-image && echo "pyxis is there"
 if [ -n {folder} ]; then
   if mkdir -p {folder} 2>/dev/null && true 2>/dev/null >{folder}/.evaldock-doctor; then
@@ -62,7 +66,10 @@ def checks(subject: Subject) -> Iterator[Check]:
         yield from _would_take(facts, settings)
     if name:
         yield from _folder(facts, folder)
-    yield _runtime(facts, str(settings.get("container_runtime")), host.name)
+    runtime = str(settings.get("container_runtime"))
+    yield _runtime(facts, runtime, host.name)
+    if runtime in _ENGINES and "controller" in facts:
+        yield from _killwait(facts)
 
 
 def _script(settings: Mapping[str, Any], folder: str | None) -> str:
@@ -175,3 +182,19 @@ def _runtime(facts: Mapping[str, Sequence[str]], runtime: str, host: str) -> Che
     if runtime == "pyxis":
         return fail("containers", "srun knows no --container-image, so pyxis is not there", other)
     return warn("containers", f"{host} has no {runtime}; nodes may have it all the same", other)
+
+
+def _killwait(facts: Mapping[str, Sequence[str]]) -> Iterator[Check]:
+    """The seconds between Slurm's request to stop and its kill, which the container's end has to fit into."""
+    said = (facts.get("killwait") or [""])[0]
+    if not said.isdecimal():
+        return
+    if int(said) < PATIENCE:
+        yield warn(
+            "KillWait",
+            f"Slurm kills a job {said} seconds after it asked it to stop; the job's container takes up to "
+            f"{PATIENCE}, and may stay on its node",
+            f"ask the cluster's owner for KillWait={PATIENCE} or more",
+        )
+    else:
+        yield ok("KillWait", f"{said} seconds from Slurm's request to stop to its kill")

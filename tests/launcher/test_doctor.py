@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import sys
 import threading
 from collections.abc import Iterator, Mapping
@@ -325,6 +326,36 @@ def test_a_cluster_that_would_not(slurm: Slurm, sshd: Sshd, tmp_path: Path) -> N
     assert found["a job"][0] == "fail"
     assert found["output_dir"][1] == f"nothing can be written in {tmp_path}/file/runs"
     assert found["containers"][1] == "srun knows no --container-image, so pyxis is not there"
+
+
+@pytest.mark.usefixtures("slurm", "sshd")
+@pytest.mark.parametrize(
+    ("seconds", "runtime", "grade"),
+    [(12, "podman", "ok"), (11, "docker", "warn"), (11, "none", None), (None, "docker", None)],
+)
+def test_containers_that_slurm_gives_no_time_to_end(
+    tmp_path: Path, seconds: int | None, runtime: str, grade: str | None
+) -> None:
+    # The cluster's own, with another line: its daemons are the other tests', too.
+    line = f"KillWait                = {seconds} sec" if seconds else ""
+    (tmp_path / "scontrol").write_text(
+        f'#!/bin/sh\n{shutil.which("scontrol")} "$@" | sed "s/^KillWait .*/{line}/"\n'
+    )
+    (tmp_path / "scontrol").chmod(0o755)
+    given = {"hostname": "cluster", "output_dir": tmp_path / "runs", "container_runtime": runtime}
+    code, found = doctor("--backend", "slurm", *settings(**given, slurm_bin=tmp_path))
+    assert code == 0
+    assert found.get("KillWait", (None,))[0] == grade
+
+
+def test_the_clusters_own_killwait(slurm: Slurm, sshd: Sshd, tmp_path: Path) -> None:
+    given = {"hostname": "cluster", "output_dir": tmp_path / "runs", "container_runtime": "docker"}
+    _, found = doctor("--backend", "slurm", *settings(**given))
+    assert found["KillWait"][:2] == (
+        "warn",
+        "Slurm kills a job 10 seconds after it asked it to stop; the job's container takes up to 12, and may "
+        "stay on its node",
+    )
 
 
 def test_a_head_node_that_is_not_known_is_not_trusted(sshd: Sshd) -> None:
