@@ -6,6 +6,7 @@ import contextlib
 import json
 import os
 import signal
+import subprocess
 import tempfile
 from collections.abc import Callable, Iterator
 from dataclasses import replace
@@ -91,10 +92,11 @@ def own_engine(
     start()
     yield command
     command("stop")
-    # What watched over a killed engine's containers outlives that engine.
+    # What watched over a killed engine's containers outlives that engine, and so do they.
     for entry in Path("/proc").iterdir():
         with contextlib.suppress(OSError):
             if entry.name.isdigit() and str(folder).encode() in (entry / "cmdline").read_bytes():
+                subprocess.run(["pkill", "-KILL", "-P", entry.name], check=False)
                 os.kill(int(entry.name), signal.SIGKILL)
 
 
