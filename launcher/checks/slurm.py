@@ -68,7 +68,7 @@ def checks(subject: Subject) -> Iterator[Check]:
         yield from _folder(facts, folder)
     runtime = str(settings.get("container_runtime"))
     yield _runtime(facts, runtime, host.name)
-    if runtime in _ENGINES and "controller" in facts:
+    if runtime in _ENGINES:
         yield from _killwait(facts)
 
 

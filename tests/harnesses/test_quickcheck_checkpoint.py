@@ -243,7 +243,8 @@ asyncio.run(body())
         [sys.executable, "-c", script, str(tmp_path)], stdout=subprocess.PIPE, text=True
     )
     assert process.stdout is not None
-    reported = [process.stdout.readline().strip() for _ in range(9)]
+    reported = [process.stdout.readline().strip() for _ in range(100)]
+    assert all(reported)
     process.kill()
     reported += [line.strip() for line in process.communicate()[0].splitlines() if line.strip()]
     finished = read_lines(tmp_path / LINES)

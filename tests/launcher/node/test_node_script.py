@@ -119,6 +119,7 @@ def test_a_shell_that_is_killed_after_it_was_asked_leaves_nobody_behind(node: An
     running.kill()
     running.wait()
     wait_for(one.folder / "exit.json")
+    assert (one.exit()["exit_code"], one.exit()["reason"]) == (137, "its shell on the node was killed")
     clean(one)
 
 
